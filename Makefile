@@ -1,0 +1,112 @@
+# versavit. `make help` lists the targets; every flavour has its own folder under build/, so nothing needs `clean`.
+#
+#   REAL=float|double   number type of all tensor arithmetic (double is the truth the float build is judged by)
+#   BLAS=openblas|none  matrix products; none is our own. Any other CBLAS: BLAS=other BLAS_LIBS=-lmyblas. macOS: BLAS=accelerate
+#   ARCH=native|        empty builds for every processor of the architecture
+#   SAN=1               address and undefined-behaviour sanitizers
+#   BACKEND=cpu|PATH.a  an archive whose vvb_ functions replace those of the CPU backend, one by one
+#   WERROR=1            warnings are errors
+
+REAL    ?= float
+BLAS    ?= openblas
+ARCH    ?= native
+BACKEND ?= cpu
+ifeq ($(origin CC),default)
+CC := $(if $(shell command -v gcc),gcc,cc)
+endif
+
+ifeq ($(filter $(REAL),float double),)
+$(error REAL=$(REAL): expected float or double)
+endif
+ifeq ($(filter $(BLAS),openblas none accelerate other),)
+$(error BLAS=$(BLAS): expected openblas, none, accelerate or other)
+endif
+ifeq ($(BACKEND),cuda)
+$(error BACKEND=cuda: the CUDA backend is not part of this version; expected cpu or the path of an archive (.a))
+endif
+ifneq ($(BACKEND),cpu)
+ifeq ($(wildcard $(BACKEND)),)
+$(error BACKEND=$(BACKEND): no such archive; expected cpu or the path of an archive (.a))
+endif
+endif
+
+CC_NAME := $(notdir $(firstword $(CC)))
+FLAVOUR := $(REAL)-$(BLAS)$(if $(ARCH),,-portable)$(if $(SAN),-san)$(if $(filter gcc,$(CC_NAME)),,-$(CC_NAME))$(if $(filter cpu,$(BACKEND)),,-$(basename $(notdir $(BACKEND))))
+BUILD   := $(if $(filter float-openblas,$(FLAVOUR)),build,build/$(FLAVOUR))
+
+# ---- flags ------------------------------------------------------------------------------------------------------
+# Never fast-math. -ffp-contract=off keeps the bits of everything outside BLAS the same for every instruction set.
+PC_LIBS  := libpng libjpeg jansson
+CPPFLAGS += -Iref -D_POSIX_C_SOURCE=200809L $(shell pkg-config --cflags $(PC_LIBS) 2>/dev/null)
+CFLAGS   ?= -O3 -g
+FLAGS    := -std=c99 -pedantic -Wall -Wextra -Wshadow -Wstrict-prototypes -ffp-contract=off -fno-math-errno \
+            -fno-trapping-math -fPIC -fopenmp $(if $(ARCH),-march=$(ARCH)) $(if $(WERROR),-Werror) \
+            $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+comma    := ,
+LDLIBS   += $(or $(shell pkg-config --libs $(PC_LIBS) 2>/dev/null),-lpng -ljpeg -ljansson) -lm
+ifeq ($(REAL),double)
+CPPFLAGS += -DVV_DOUBLE
+endif
+ifeq ($(BLAS),openblas)
+CPPFLAGS += -DVV_CBLAS -DVV_OPENBLAS $(shell pkg-config --cflags openblas 2>/dev/null)
+LDLIBS   += $(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas)
+else ifeq ($(BLAS),accelerate)
+CPPFLAGS += -DVV_CBLAS -DVV_ACCELERATE -DACCELERATE_NEW_LAPACK
+LDLIBS   += -framework Accelerate
+else ifeq ($(BLAS),other)
+CPPFLAGS += -DVV_CBLAS
+LDLIBS   += $(or $(BLAS_LIBS),-lcblas)
+endif
+CPPFLAGS += -DVV_BLAS_NAME='"$(BLAS)"'
+ifneq ($(BACKEND),cpu)
+BACKEND_LINK := $(if $(filter Darwin,$(shell uname)),-Wl$(comma)-force_load$(comma)$(BACKEND),-Wl$(comma)--whole-archive $(BACKEND) -Wl$(comma)--no-whole-archive) $(BACKEND_LIBS)
+endif
+
+# ---- library and command ----------------------------------------------------------------------------------------
+CLI_SRC := $(sort $(wildcard ref/cli/*.c))
+LIB_SRC := $(sort $(filter-out $(CLI_SRC),$(wildcard ref/*/*.c ref/backend/cpu/*.c)))
+obj      = $(1:%.c=$(BUILD)/obj/%.o)
+LIB     := $(BUILD)/libversavit.a
+COMMAND := $(BUILD)/versavit
+
+.PHONY: all build help deps
+all: build
+	@echo "library  $(LIB)"
+	@echo "command  $(COMMAND)"
+	@echo "next:    $(COMMAND) --help"
+	@echo "         make demo     a picture through the vision tower, checked against the golden file"
+	@echo "         make check    all tests, in float and in double"
+build: $(LIB) $(COMMAND)
+
+help:
+	@echo "make            build library and command ($(BUILD)/)"
+	@echo "make demo       initialise the tiny model, encode the sample pictures (or IMAGE=path), check, draw (demo/)"
+	@echo "make check      all tests, float and double (about 2 minutes)"
+	@echo "make smoke      the first thing to run after a change (under a minute, no root)"
+	@echo "make check-all  exhaustive: every float of the elementary functions, all BLAS flavours, clang (nightly)"
+	@echo "make golden     regenerate golden/ (double, BLAS=none): the same bytes on every machine"
+	@echo "make lint       formatting, static analysis, direction of the includes"
+	@echo "make format     clang-format on every C file"
+	@echo "make deps       find or install the libraries needed"
+	@echo "make clean      remove build/ and demo/"
+	@echo "variables: REAL=float|double BLAS=openblas|none|accelerate|other ARCH=native| SAN=1 BACKEND=cpu|PATH.a CC=gcc|clang WERROR=1"
+
+deps:
+	@scripts/install-deps
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(call obj,$(LIB_SRC))
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	@echo "built    $@"
+
+$(COMMAND): $(call obj,$(CLI_SRC)) $(LIB) $(filter-out cpu,$(BACKEND))
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) $(call obj,$(CLI_SRC)) $(BACKEND_LINK) $(LIB) $(LDLIBS) -o $@
+	@echo "built    $@"
+
+Q := $(if $(V),,@)
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+include tests/tests.mk
