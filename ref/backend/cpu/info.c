@@ -1,0 +1,177 @@
+/* Start, information, errors and memory of the CPU backend. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+
+/* ---- errors ------------------------------------------------------------------------------------------------------- */
+static char error_text[128];
+
+void vvcpu_fail(const char *function, const char *what)
+{
+#pragma omp critical(vvcpu_error)
+    if (!error_text[0]) snprintf(error_text, sizeof error_text, "%s: %s", function, what);
+}
+
+VVB_DEF const char *vvb_error(void)
+{
+    static char told[sizeof error_text];
+    if (!error_text[0]) return NULL;
+    memcpy(told, error_text, sizeof told);
+    error_text[0] = 0;
+    return told;
+}
+
+/* ---- threads and the BLAS ------------------------------------------------------------------------------------------- */
+#ifdef VV_OPENBLAS
+/* Declared here because another BLAS's cblas.h may be the one that is installed. */
+extern int openblas_get_parallel(void); /* 0 serial, 1 pthread, 2 OpenMP */
+extern void openblas_set_num_threads(int n);
+extern char *openblas_get_config(void);
+extern char *openblas_get_corename(void);
+#endif
+
+/* A container's CPU quota, in whole processors (0: none). cgroup version 2, then 1. */
+static int cgroup_quota(void)
+{
+    long long quota = 0, period = 0;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (f) {
+        if (fscanf(f, "%lld %lld", &quota, &period) != 2) quota = 0; /* "max" */
+        fclose(f);
+    } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r"))) {
+        if (fscanf(f, "%lld", &quota) != 1) quota = 0;
+        fclose(f);
+        if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r"))) {
+            if (fscanf(f, "%lld", &period) != 1) period = 0;
+            fclose(f);
+        }
+    }
+    return quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
+}
+
+static int default_threads(void)
+{
+    if (getenv("OMP_NUM_THREADS")) return omp_get_max_threads();
+    const int procs = omp_get_num_procs(), quota = cgroup_quota();
+    return quota > 0 && quota < procs ? quota : procs;
+}
+
+static vvb_info info;
+
+static void describe(void)
+{
+    static char device[128] = "unknown processor", product[128];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    char line[256];
+    while (f && fgets(line, sizeof line, f)) {
+        const char *colon = strchr(line, ':');
+        if (colon && !strncmp(line, "model name", 10)) {
+            snprintf(device, sizeof device, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+            break;
+        }
+    }
+    if (f) fclose(f);
+#ifdef VV_OPENBLAS
+    static const char *const flavour[] = {"serial", "pthread", "OpenMP"};
+    const char *config = openblas_get_config();
+    const int parallel = openblas_get_parallel(), words = (int)strcspn(config, " ");
+    snprintf(product, sizeof product, "%.*s %s", words + 1 + (int)strcspn(config + words + 1, " "), config,
+             flavour[parallel < 0 || parallel > 2 ? 0 : parallel]);
+    info.core = openblas_get_corename();
+#else
+    snprintf(product, sizeof product, "%s", strcmp(VV_BLAS_NAME, "none") ? VV_BLAS_NAME : "own blocked product");
+    info.core = "none";
+#endif
+    info.name = "cpu";
+    info.device = device;
+    info.product = product;
+    info.unit_roundoff = VV_U;
+    info.deterministic = 1;
+}
+
+VVB_DEF void vvb_init(int threads)
+{
+    if (!info.name) {
+        describe();
+#ifdef VV_OPENBLAS
+        /* Our own loop runs the tiles, so each call must stay on its thread. The OpenMP flavour does that inside a parallel
+         * region by itself, and setting its number would set ours. */
+        if (openblas_get_parallel() == 1) openblas_set_num_threads(1);
+#elif defined(VV_ACCELERATE)
+        setenv("VECLIB_MAXIMUM_THREADS", "1", 1);
+#endif
+    }
+    omp_set_dynamic(0);
+    info.threads = threads > 0 ? threads : default_threads();
+    omp_set_num_threads(info.threads);
+}
+
+void vvcpu_ready(void)
+{
+    if (!info.name) vvb_init(0);
+}
+
+VVB_DEF const vvb_info *vvb_get_info(void)
+{
+    vvcpu_ready();
+    return &info;
+}
+
+/* ---- memory --------------------------------------------------------------------------------------------------------- */
+VVB_DEF void *vvb_alloc(int64_t bytes)
+{
+    void *p = NULL;
+    if (bytes < 0 || (uint64_t)bytes > SIZE_MAX - 64 || posix_memalign(&p, 64, (size_t)(bytes ? bytes : 1))) {
+        vvcpu_fail("alloc", "out of memory");
+        return NULL;
+    }
+    info.bytes += bytes;
+    if (info.bytes > info.peak_bytes) info.peak_bytes = info.bytes;
+    return p;
+}
+
+VVB_DEF void vvb_free(void *p, int64_t bytes)
+{
+    if (p) info.bytes -= bytes;
+    free(p);
+}
+
+VVB_DEF void vvb_zero(void *p, int64_t bytes)
+{
+    if (bytes > 0) memset(p, 0, (size_t)bytes);
+}
+
+static void copy_bytes(void *dst, const void *src, int64_t bytes)
+{
+    if (bytes > 0) memcpy(dst, src, (size_t)bytes);
+}
+VVB_DEF void vvb_upload(void *dst, const void *host, int64_t bytes) { copy_bytes(dst, host, bytes); }
+VVB_DEF void vvb_download(void *host, const void *src, int64_t bytes) { copy_bytes(host, src, bytes); }
+VVB_DEF void vvb_copy(void *dst, const void *src, int64_t bytes) { copy_bytes(dst, src, bytes); }
+VVB_DEF void vvb_sync(void) {}
+
+/* Grow-only, one buffer a thread: a fresh allocation per call would cost page faults each time. It lives as long as its
+ * thread; the pointer in thread storage keeps it reachable. */
+static vv_real *scratch;
+static int64_t scratch_n;
+#pragma omp threadprivate(scratch, scratch_n)
+
+vv_real *vvcpu_scratch(const char *function, int64_t n)
+{
+    if (n > scratch_n) {
+        void *p = NULL;
+        free(scratch);
+        scratch = NULL;
+        scratch_n = 0;
+        const int64_t bytes = vv_mul(n, sizeof(vv_real));
+        if (bytes < 0 || posix_memalign(&p, 64, (size_t)bytes)) {
+            vvcpu_fail(function, "out of memory");
+            return NULL;
+        }
+        scratch = p;
+        scratch_n = n;
+    }
+    return scratch;
+}

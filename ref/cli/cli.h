@@ -1,0 +1,52 @@
+/* The command: arguments, messages, progress, exit statuses. Only these files print and exit. */
+#ifndef VV_CLI_H
+#define VV_CLI_H
+
+#include <stdio.h>
+
+#include "base/base.h"
+
+/* An option writes to one place: a text, a whole number, a real number, or a switch. */
+typedef struct {
+    const char *name; /* without "--" */
+    char letter;      /* 0: none */
+    const char *arg;  /* what --help calls its value; NULL for a switch */
+    const char *help;
+    const char **text;
+    int64_t *number;
+    double *real;
+    int *flag;
+} cli_option;
+
+typedef struct {
+    const char *usage;   /* after "versavit " */
+    const char *summary; /* one line */
+    const char *details; /* paragraphs, may be NULL */
+    const char *example;
+    int min_args, max_args; /* positional; max_args < 0: any number */
+} cli_usage;
+
+/* Reads argv (argv[0] is the subcommand). *args, *n receive the positional arguments. Adds --quiet, --threads, --help. Returns 1
+ * when the command should go on; 0 when it is over, with the exit status in *status. */
+int cli_parse(int argc, char **argv, const cli_usage *u, const cli_option *options, char ***args, int *n, int *status);
+
+/* Prints "versavit: MESSAGE" on stderr unless the status is VV_OK or VV_DIFFERS without a text; returns the status. */
+int cli_end(vv_status s, const vv_error *err);
+vv_status cli_need(const char *option, const void *value, vv_error *err); /* VV_USAGE: "--model: expected; see --help" */
+
+extern int cli_quiet;
+void cli_start(void); /* progress, warnings, signal handlers */
+void cli_line(void);  /* ends a progress line before something else is printed */
+
+/* "micro" is data/configs/micro.json for folder "configs"; a path stays what it is. In fresh memory. The folder data/ is looked for
+ * where VERSAVIT_DATA says, in the current folder, and beside the program. */
+char *cli_data_file(const char *folder, const char *name);
+
+int cmd_init(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_encode(int argc, char **argv);
+int cmd_golden(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
+int cmd_pixels(int argc, char **argv);
+
+#endif

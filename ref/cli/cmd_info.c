@@ -1,0 +1,164 @@
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+#include "model/versavit.h"
+
+static const cli_usage usage = {
+    "info FILE|DIR|NAME [--json] [--tensors]",
+    "Tensors, shapes and parameter counts by module.",
+    "FILE is a .safetensors file or a run configuration (.json); DIR a Hugging Face folder; NAME one of data/configs.\n"
+    "Counts are given in units of 2^20 too, because Table 13 of the paper is: the paper configuration shows its 644.5.",
+    "versavit info paper\n  versavit info model --tensors",
+    1, 1};
+
+typedef struct {
+    const char *name;
+    char shape[200];
+    const char *dtype;
+    int64_t n;
+} row;
+
+typedef struct {
+    row *at;
+    int64_t n;
+} table;
+
+static vv_status from_model(table *t, const vv_model *m, vv_error *err)
+{
+    if (!(t->at = vv_calloc(m->vit->params.n, sizeof *t->at))) return vv_no_memory(err, "table");
+    for (; t->n < m->vit->params.n; t->n++) {
+        const vv_tensor *x = m->vit->params.at[t->n];
+        row *r = &t->at[t->n];
+        *r = (row){.name = vv_strdup(x->name), .dtype = "-", .n = x->n};
+        vv_shape_text(x->dim, x->ndim, r->shape, sizeof r->shape);
+    }
+    return VV_OK;
+}
+
+static vv_status from_weights(table *t, const char *path, vv_error *err)
+{
+    vv_weights *w = NULL;
+    VV_TRY(vv_weights_open(&w, path, err));
+    t->at = vv_calloc(vv_weights_count(w), sizeof *t->at);
+    for (; t->at && t->n < vv_weights_count(w); t->n++) {
+        const vv_st_entry *e = vv_weights_at(w, t->n, NULL);
+        row *r = &t->at[t->n];
+        *r = (row){.name = vv_strdup(e->name), .dtype = vv_dtype_name(e->dtype), .n = e->n};
+        vv_shape_text(e->shape, e->ndim, r->shape, sizeof r->shape);
+    }
+    vv_weights_close(w);
+    return t->at ? VV_OK : vv_no_memory(err, path);
+}
+
+static vv_status load(table *t, const char *what, vv_error *err)
+{
+    struct stat st;
+    const size_t n = strlen(what);
+    if (stat(what, &st) == 0 && (S_ISDIR(st.st_mode) || (n > 12 && !strcmp(what + n - 12, ".safetensors"))))
+        return from_weights(t, what, err);
+    char *path = cli_data_file("configs", what);
+    vv_model m = {0};
+    vv_status s = path ? vv_model_from_config(&m, path, VV_SHAPES_ONLY, err) : vv_no_memory(err, what);
+    if (s == VV_OK) s = from_model(t, &m, err);
+    vv_model_free(&m);
+    free(path);
+    return s;
+}
+
+/* "visual.blocks.3.attn.qkv.weight" belongs to "visual.blocks", a recording's "u1/vision/act/visual..." to "u1/vision/act" */
+static int module_length(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    if (slash) return (int)(slash - name);
+    const char *p = name;
+    if (!strncmp(p, "model.", 6)) p += 6;
+    if (!strncmp(p, "visual.", 7)) p += 7;
+    return (int)(p - name) + (int)strcspn(p, ".");
+}
+
+typedef struct {
+    const char *name;
+    int length;
+    int64_t n, tensors;
+} module;
+
+static int64_t group(const table *t, module *out)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < t->n; i++) {
+        const int length = module_length(t->at[i].name);
+        int64_t k = 0;
+        while (k < n && (out[k].length != length || strncmp(out[k].name, t->at[i].name, (size_t)length))) k++;
+        if (k == n) out[n++] = (module){t->at[i].name, length, 0, 0};
+        out[k].n += t->at[i].n;
+        out[k].tensors++;
+    }
+    return n;
+}
+
+static vv_status print_json(const table *t, const module *m, int64_t modules, int64_t total, vv_error *err)
+{
+    json_t *list = json_array(), *by = json_object();
+    for (int64_t i = 0; i < t->n; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I}", "name", t->at[i].name, "dtype", t->at[i].dtype, "shape",
+                                              t->at[i].shape, "count", (json_int_t)t->at[i].n));
+    for (int64_t k = 0; k < modules; k++) {
+        char *name = vv_asprintf("%.*s", m[k].length, m[k].name);
+        if (name) json_object_set_new(by, name, json_integer((json_int_t)m[k].n));
+        free(name);
+    }
+    json_t *root = json_pack("{s:I, s:o, s:o}", "parameters", (json_int_t)total, "modules", by, "tensors", list);
+    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    if (text) puts(text);
+    free(text);
+    json_decref(root);
+    return text ? VV_OK : vv_no_memory(err, "json");
+}
+
+static vv_status print(const table *t, int json, int tensors, vv_error *err)
+{
+    module *m = vv_calloc(t->n + 1, sizeof *m);
+    if (!m) return vv_no_memory(err, "table");
+    const int64_t modules = group(t, m);
+    int64_t total = 0;
+    for (int64_t i = 0; i < t->n; i++) total += t->at[i].n;
+    vv_status s = VV_OK;
+    if (json) {
+        s = print_json(t, m, modules, total, err);
+    } else {
+        for (int64_t i = 0; tensors && i < t->n; i++)
+            printf("%-48s %-5s %-20s %12lld\n", t->at[i].name, t->at[i].dtype, t->at[i].shape, (long long)t->at[i].n);
+        printf("%-40s %8s %14s %10s %10s\n", "module", "tensors", "parameters", "/ 10^6", "/ 2^20");
+        for (int64_t k = 0; k < modules; k++)
+            printf("%-40.*s %8lld %14lld %10.3f %10.3f\n", m[k].length, m[k].name, (long long)m[k].tensors, (long long)m[k].n,
+                   (double)m[k].n / 1e6, ldexp((double)m[k].n, -20));
+        printf("%-40s %8lld %14lld %10.3f %10.3f\n", "total", (long long)t->n, (long long)total, (double)total / 1e6,
+               ldexp((double)total, -20));
+    }
+    free(m);
+    return s;
+}
+
+int cmd_info(int argc, char **argv)
+{
+    int json = 0, tensors = 0;
+    const cli_option options[] = {{"json", 'j', NULL, "everything as JSON", NULL, NULL, NULL, &json},
+                                  {"tensors", 't', NULL, "list every tensor", NULL, NULL, NULL, &tensors},
+                                  {0}};
+    char **args;
+    int n, status;
+    if (!cli_parse(argc, argv, &usage, options, &args, &n, &status)) return status;
+    vv_error err = {0};
+    table t = {0};
+    vv_status s = load(&t, args[0], &err);
+    for (int64_t i = 0; s == VV_OK && i < t.n; i++)
+        if (!t.at[i].name) s = vv_no_memory(&err, args[0]);
+    if (s == VV_OK) s = print(&t, json, tensors, &err);
+    for (int64_t i = 0; i < t.n; i++) free((char *)t.at[i].name);
+    free(t.at);
+    return cli_end(s, &err);
+}

@@ -1,0 +1,106 @@
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "io/file.h"
+
+int cli_quiet;
+
+/* ---- progress: one line on a terminal, redrawn at most ten times a second; nothing elsewhere ------------------------------- */
+static int line_open;
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void cli_line(void)
+{
+    if (line_open) fprintf(stderr, "\r\033[K");
+    line_open = 0;
+}
+
+static void listen(void *ctx, const char *what, int64_t done, int64_t total)
+{
+    static double last;
+    (void)ctx;
+    if (total == 0) {
+        cli_line();
+        fprintf(stderr, "versavit: warning: %s\n", what);
+        return;
+    }
+    if (cli_quiet || !isatty(STDERR_FILENO)) return;
+    if (done >= total) {
+        cli_line();
+    } else if (seconds() - last > 0.1) {
+        last = seconds();
+        fprintf(stderr, "\r\033[K%s %3d %%", what, (int)(100 * done / total));
+        fflush(stderr);
+        line_open = 1;
+    }
+}
+
+/* ---- ends ------------------------------------------------------------------------------------------------------------------ */
+/* Nothing half-written stays behind; then the signal does what it does, which gives the status 128 + n. */
+static void on_signal(int n)
+{
+    vv_unlink_temporaries();
+    signal(n, SIG_DFL);
+    raise(n);
+}
+
+void cli_start(void)
+{
+    vv_listen(listen, NULL);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGHUP, on_signal);
+    signal(SIGPIPE, on_signal);
+}
+
+int cli_end(vv_status s, const vv_error *err)
+{
+    cli_line();
+    if (s != VV_OK && err && err->msg[0]) fprintf(stderr, "versavit: %s\n", err->msg);
+    if ((fflush(stdout) || ferror(stdout)) && s == VV_OK) {
+        fprintf(stderr, "versavit: standard output: cannot be written\n");
+        return VV_FILE;
+    }
+    return (int)s;
+}
+
+/* ---- data files ------------------------------------------------------------------------------------------------------------ */
+static char *beside_program(const char *folder, const char *name)
+{
+    char exe[1024];
+    const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0) return NULL;
+    exe[n] = 0;
+    for (int up = 0; up < 3; up++) { /* build/versavit and build/FLAVOUR/versavit */
+        char *slash = strrchr(exe, '/');
+        if (!slash) return NULL;
+        *slash = 0;
+        char *path = vv_asprintf("%s/data/%s/%s.json", exe, folder, name);
+        if (path && access(path, R_OK) == 0) return path;
+        free(path);
+    }
+    return NULL;
+}
+
+char *cli_data_file(const char *folder, const char *name)
+{
+    const size_t n = strlen(name);
+    if (strchr(name, '/') || (n > 5 && !strcmp(name + n - 5, ".json"))) return vv_strdup(name);
+    const char *data = getenv("VERSAVIT_DATA");
+    char *here = vv_asprintf("%s/%s/%s.json", data ? data : "data", folder, name);
+    if (data || (here && access(here, R_OK) == 0)) return here;
+    char *there = beside_program(folder, name);
+    if (!there) return here; /* the error names the usual place */
+    free(here);
+    return there;
+}
