@@ -1,9 +1,10 @@
 # Tests: one executable per tests/FOLDER/test_NAME.c, run in the order of the layers; the first failing file stops the run.
-TEST_LAYERS := base io data backend tape ops nn model golden eval cli
+TEST_LAYERS := base io data backend tape ops nn model golden eval
 TEST_SRC    := $(foreach l,$(TEST_LAYERS),$(sort $(wildcard tests/$(l)/test_*.c)))
 TEST_HELP   := $(sort $(wildcard tests/*.c tests/oracle/*.c))
 TEST_BIN    := $(TEST_SRC:%.c=$(BUILD)/%)
 CHECK_LIBS  := $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck)
+GOLDEN      := $(basename $(notdir $(wildcard data/cases/*.json)))
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS += -Itests $(shell pkg-config --cflags check 2>/dev/null)
 
@@ -12,7 +13,80 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call obj,$(TEST_HELP)) $(LIB)
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) $< $(call obj,$(TEST_HELP)) $(BACKEND_LINK) $(LIB) $(CHECK_LIBS) $(LDLIBS) -o $@
 .PRECIOUS: $(BUILD)/obj/%.o
 
+# tests of this flavour: all of them, or those of some layers (LAYERS="base tape")
+LAYERS ?= $(TEST_LAYERS)
+RUN    := $(foreach l,$(LAYERS),$(filter $(BUILD)/tests/$(l)/%,$(TEST_BIN)))
 .PHONY: run-tests
-run-tests: $(TEST_BIN) $(COMMAND)
-	@for t in $(TEST_BIN); do \
-	    echo "== $$t"; VERSAVIT=$(COMMAND) $$t || { echo "FAILED: repeat with  $$t"; exit 1; }; done
+run-tests: $(RUN) $(COMMAND)
+	@for t in $(RUN); do \
+	    VERSAVIT=$(COMMAND) $$t >$(BUILD)/test.log 2>&1; status=$$?; grep -aE '^(skipped|untrusted|note):' $(BUILD)/test.log; \
+	    if [ $$status != 0 ]; then cat $(BUILD)/test.log; echo "FAILED: repeat with  $$t"; exit 1; fi; \
+	    printf '%-52s %s\n' "$$t" "$$(grep -aE '^[0-9]+%' $(BUILD)/test.log | tail -n 1)"; done
+
+# ---- what people call ---------------------------------------------------------------------------------------------
+# JOBS: compilations at a time in the flavours that these targets build
+JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+SUB   = $(MAKE) --no-print-directory -j$(JOBS)
+
+.PHONY: smoke check check-all check-cli check-golden golden demo lint format clean
+smoke:
+	@$(SUB) run-tests LAYERS="base backend tape" && $(SUB) check-golden
+
+check: deps
+	@$(SUB) run-tests
+	@$(SUB) run-tests REAL=double
+	@$(SUB) run-tests REAL=double BLAS=none LAYERS="golden"
+	@$(SUB) check-cli
+	@$(SUB) check-golden
+
+check-cli: build
+	@set -e; for t in tests/cli/run.sh tests/cli/alloc.sh tests/link/run.sh; do echo "== $$t"; sh $$t $(COMMAND); done
+
+# this flavour's recordings against the committed ones
+check-golden: build
+	@set -e; for c in $(GOLDEN); do $(COMMAND) golden make $$c -o $(BUILD)/$$c.safetensors; \
+	    $(COMMAND) golden check golden/$$c.safetensors $(BUILD)/$$c.safetensors; done
+
+# The truth is the double BLAS=none build, whose bits are the same everywhere; the floors are what the float one loses.
+golden: deps
+	@$(SUB) build REAL=double BLAS=none
+	@$(SUB) build BLAS=none
+	@set -e; for c in $(GOLDEN); do for f in float double; do \
+	        build/$$f-none/versavit golden make $$c -o build/$$f-none/$$c.safetensors; done; \
+	    build/float-none/versavit golden floors build/double-none/$$c.safetensors build/float-none/$$c.safetensors -o golden/$$c.safetensors; \
+	    echo "golden/$$c.safetensors"; done
+
+check-all: check
+	@VVT_EXHAUSTIVE=1 $(SUB) run-tests LAYERS=backend
+	@$(SUB) run-tests BLAS=none
+	@$(SUB) run-tests SAN=1
+	@$(SUB) run-tests CC=clang
+	@sh tests/cli/alloc.sh $(COMMAND) all
+	@scripts/check-blas-flavours
+
+IMAGE ?= data/samples/shapes.png data/samples/street.png data/samples/stripes.png
+demo: deps
+	@$(SUB) build
+	@mkdir -p demo
+	@echo; echo "1. a tiny Qwen2-VL vision tower with random weights -> demo/model"
+	@$(COMMAND) init --config tiny --seed 1 -o demo/model
+	@echo; echo "2. pictures through it -> demo/features.safetensors, demo/pca*.png"
+	@rm -f demo/pca*.png; $(COMMAND) encode --model demo/model $(IMAGE) -o demo/features.safetensors --layers 3 --pca demo/pca.png
+	@echo; echo "3. a forward and a backward, every tensor recorded -> demo/tower-micro.safetensors, checked against golden/"
+	@$(COMMAND) golden make tower-micro -o demo/tower-micro.safetensors
+	@$(COMMAND) golden check golden/tower-micro.safetensors demo/tower-micro.safetensors
+	@echo; echo "look at:  $$(ls demo/pca*.png | tr '\n' ' ')"
+	@echo "          (the first three principal components of the features, as red, green, blue)"
+	@echo "next:     $(COMMAND) info demo/model;  $(COMMAND) golden check --help;  make demo IMAGE=your.jpg"
+
+C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null || find ref tests -name '*.[ch]')
+lint:
+	@scripts/check-layers
+	@clang-format --dry-run --Werror $(C_FILES)
+	@cppcheck --quiet --error-exitcode=1 --std=c99 --enable=warning,portability --inline-suppr \
+	    --suppressions-list=scripts/cppcheck.txt -Iref -Itests -DVV_CBLAS -DVV_OPENBLAS -j$(JOBS) ref tests
+	@echo "lint: clean"
+format:
+	@clang-format -i $(C_FILES)
+clean:
+	rm -rf build demo

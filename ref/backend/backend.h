@@ -72,12 +72,12 @@ extern "C" {
 void vvb_init(int threads);
 
 typedef struct {
-    const char *name;      /* "cpu"                                                                       */
-    const char *device;    /* processor or device, as precisely as it is known                            */
-    const char *product;   /* who multiplies matrices: "OpenBLAS 0.3.21 pthread", "own blocked product"   */
-    const char *core;      /* the kernel set chosen at run time: "SkylakeX", "none"                       */
-    double unit_roundoff;  /* of matrix products: 2^-53, 2^-24, 2^-11 (tf32, fp16), 2^-8 (bf16)           */
-    int deterministic;     /* same call, same bits                                                        */
+    const char *name;     /* "cpu"                                                                       */
+    const char *device;   /* processor or device, as precisely as it is known                            */
+    const char *product;  /* who multiplies matrices: "OpenBLAS 0.3.21 pthread", "own blocked product"   */
+    const char *core;     /* the kernel set chosen at run time: "SkylakeX", "none"                       */
+    double unit_roundoff; /* of matrix products: 2^-53, 2^-24, 2^-11 (tf32, fp16), 2^-8 (bf16)           */
+    int deterministic;    /* same call, same bits                                                        */
     int threads;
     int64_t bytes, peak_bytes; /* allocated with vvb_alloc now, and at most so far                        */
 } vvb_info;
@@ -189,11 +189,12 @@ void vvb_rope_bwd(vv_real *dx, int64_t lddx, const vv_real *dy, int64_t lddy, co
  * With E = 1 + 2 max_j scale |q||k|_j of the row (how much rounding of the scores moves p), n the segment's length:
  *   o DOT(n+D), gauge E p|v|;  dv DOT(n+D), gauge sum_i E p |dO|;  dq and dk DOT(2n+2D), gauge scale |ds||k|, scale |ds|'|q|,
  *   |ds| = E p (|dO||v| + sum |dO||o|);  lse DOT(n+D), gauge |lse| + E.                                                 */
-void vvb_attention_fwd(vv_real *o, int64_t ldo, vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
-                       const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale);
+void vvb_attention_fwd(vv_real *o, int64_t ldo, vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k,
+                       int64_t ldk, const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D,
+                       double scale);
 void vvb_attention_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_real *dO, const vv_real *o, int64_t ldo,
-                       const vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk, const vv_real *v,
-                       int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale);
+                       const vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
+                       const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale);
 
 #ifdef __cplusplus
 }

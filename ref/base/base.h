@@ -33,12 +33,12 @@ typedef float vv_real;
 
 /* A status is also the exit status of the command. */
 typedef enum {
-    VV_OK = 0,        /* done, or equal                                              */
-    VV_DIFFERS = 1,   /* compared and different, or a reference that proves nothing  */
-    VV_USAGE = 2,     /* the caller asked for something impossible                   */
-    VV_FILE = 3,      /* a file or its content: missing, damaged, unwritable         */
-    VV_MEMORY = 4,    /* out of memory, a backend failure, no device                 */
-    VV_NONFINITE = 5  /* a number that must be finite is not                         */
+    VV_OK = 0,       /* done, or equal                                              */
+    VV_DIFFERS = 1,  /* compared and different, or a reference that proves nothing  */
+    VV_USAGE = 2,    /* the caller asked for something impossible                   */
+    VV_FILE = 3,     /* a file or its content: missing, damaged, unwritable         */
+    VV_MEMORY = 4,   /* out of memory, a backend failure, no device                 */
+    VV_NONFINITE = 5 /* a number that must be finite is not                         */
 } vv_status;
 
 /* The first failure, described once where it happened: what, where, expected, found. No newline. */

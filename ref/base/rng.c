@@ -15,7 +15,8 @@ void vv_random_words(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t 
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     for (int round = 0; round < 10; round++) {
         const uint64_t a = (uint64_t)0xD2511F53u * x[0], b = (uint64_t)0xCD9E8D57u * x[2];
-        const uint32_t y[4] = {(uint32_t)(b >> 32) ^ x[1] ^ k0, (uint32_t)b, (uint32_t)(a >> 32) ^ x[3] ^ k1, (uint32_t)a};
+        const uint32_t y[4] = {(uint32_t)(b >> 32) ^ x[1] ^ k0, (uint32_t)b, (uint32_t)(a >> 32) ^ x[3] ^ k1,
+                               (uint32_t)a};
         for (int i = 0; i < 4; i++) x[i] = y[i];
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
@@ -24,10 +25,7 @@ void vv_random_words(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t 
 }
 
 /* 53 bits of two words, moved off 0 by half a step */
-static double uniform(uint32_t hi, uint32_t lo)
-{
-    return ((double)(((uint64_t)hi << 32 | lo) >> 11) + 0.5) * 0x1p-53;
-}
+static double uniform(uint32_t hi, uint32_t lo) { return ((double)(((uint64_t)hi << 32 | lo) >> 11) + 0.5) * 0x1p-53; }
 
 double vv_random_uniform(uint64_t seed, uint64_t stream, uint64_t i)
 {

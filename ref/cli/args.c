@@ -28,7 +28,8 @@ static void print_help(const cli_usage *u, const cli_option *options)
     print_option('q', "quiet", NULL, "no progress, no summary");
     print_option('h', "help", NULL, "this text");
     printf("\nexample:\n  %s\n\n"
-           "exit status: 0 done or equal, 1 different, 2 usage, 3 a file or its content, 4 memory or backend, 5 not finite\n",
+           "exit status: 0 done or equal, 1 different, 2 usage, 3 a file or its content, 4 memory or backend, 5 not "
+           "finite\n",
            u->example);
 }
 
@@ -83,14 +84,17 @@ static vv_status read_options(int argc, char **argv, const cli_usage *u, const c
     opterr = 0;
     optind = 1;
     for (int c; (c = getopt_long(argc, argv, letters, longs, NULL)) != -1;) {
-        if (c == '?') return vv_fail(err, VV_USAGE, "%s: unknown option; see versavit %s --help", argv[optind - 1], argv[0]);
-        if (c == ':') return vv_fail(err, VV_USAGE, "%s: expected a value; see versavit %s --help", argv[optind - 1], argv[0]);
+        if (c == '?')
+            return vv_fail(err, VV_USAGE, "%s: unknown option; see versavit %s --help", argv[optind - 1], argv[0]);
+        if (c == ':')
+            return vv_fail(err, VV_USAGE, "%s: expected a value; see versavit %s --help", argv[optind - 1], argv[0]);
         for (int i = 0; i < n; i++)
             if (c == 256 + i || c == all[i].letter) VV_TRY(take(&all[i], optarg, err));
     }
     const int args = argc - optind;
     if (args < u->min_args || (u->max_args >= 0 && args > u->max_args))
-        return vv_fail(err, VV_USAGE, "%s: expected %s; found %d argument%s", argv[0], u->usage, args, args == 1 ? "" : "s");
+        return vv_fail(err, VV_USAGE, "%s: expected %s; found %d argument%s", argv[0], u->usage, args,
+                       args == 1 ? "" : "s");
     return VV_OK;
 }
 
@@ -112,7 +116,8 @@ int cli_parse(int argc, char **argv, const cli_usage *u, const cli_option *optio
         return 0;
     }
     s = read_options(argc, argv, u, all, count, &err);
-    if (s == VV_OK && threads > 4096) s = vv_fail(&err, VV_USAGE, "--threads: expected at most 4096; found %lld", (long long)threads);
+    if (s == VV_OK && threads > 4096)
+        s = vv_fail(&err, VV_USAGE, "--threads: expected at most 4096; found %lld", (long long)threads);
     if (s != VV_OK) {
         *status = cli_end(s, &err);
         return 0;

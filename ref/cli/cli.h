@@ -32,9 +32,11 @@ int cli_parse(int argc, char **argv, const cli_usage *u, const cli_option *optio
 
 /* Prints "versavit: MESSAGE" on stderr unless the status is VV_OK or VV_DIFFERS without a text; returns the status. */
 int cli_end(vv_status s, const vv_error *err);
-vv_status cli_need(const char *option, const void *value, vv_error *err); /* VV_USAGE: "--model: expected; see --help" */
+vv_status cli_need(const char *option, const void *value,
+                   vv_error *err); /* VV_USAGE: "--model: expected; see --help" */
 
 extern int cli_quiet;
+void cli_better_core(char **argv); /* starts the program again where OpenBLAS chose kernels too old for the processor */
 void cli_start(void); /* progress, warnings, signal handlers */
 void cli_line(void);  /* ends a progress line before something else is printed */
 

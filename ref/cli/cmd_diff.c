@@ -4,19 +4,23 @@
 static const cli_usage usage = {
     "diff A B [--limit X] [--all] [--json]",
     "Compares two recordings, or any two safetensors files, tensor by tensor, and names the first that diverges.",
-    "The order is that of execution when A is a recording, else that of the file. A tensor differs when the relative RMS\n"
-    "RMS(b - a) / RMS(a) is above X (default 0: any difference of value). Numbers are compared as numbers: an F32 and an F64 may be equal.",
+    "The order is that of execution when A is a recording, else that of the file. A tensor differs when the relative "
+    "RMS\n"
+    "RMS(b - a) / RMS(a) is above X (default 0: any difference of value). Numbers are compared as numbers: an F32 and "
+    "an F64 may be equal.",
     "versavit diff golden/tower-micro.safetensors mine.safetensors --limit 1e-5",
-    2, 2};
+    2,
+    2};
 
 int cmd_diff(int argc, char **argv)
 {
     report r = {0};
     vv_compare_options o = {0};
-    const cli_option options[] = {{"limit", 0, "X", "largest relative RMS that counts as equal", NULL, NULL, &o.limit, NULL},
-                                  {"all", 'a', NULL, "print every tensor", NULL, NULL, NULL, &r.all},
-                                  {"json", 'j', NULL, "the report as JSON", NULL, NULL, NULL, &r.json},
-                                  {0}};
+    const cli_option options[] = {
+        {"limit", 0, "X", "largest relative RMS that counts as equal", NULL, NULL, &o.limit, NULL},
+        {"all", 'a', NULL, "print every tensor", NULL, NULL, NULL, &r.all},
+        {"json", 'j', NULL, "the report as JSON", NULL, NULL, NULL, &r.json},
+        {0}};
     char **args;
     int n, status;
     if (!cli_parse(argc, argv, &usage, options, &args, &n, &status)) return status;

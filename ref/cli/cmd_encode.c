@@ -11,11 +11,14 @@ static const cli_usage usage = {
     "Runs pictures through the vision tower.",
     "FILE receives, for picture i:  features.<i>     [tokens/4, hidden_size]  the merged features\n"
     "                               layers.<l>.<i>   [tokens, embed_dim]      the hidden state after block l\n"
-    "Layers are in token order (2x2 merge blocks) unless --raster is given; merged features are always in raster order.\n"
-    "--pca draws the first three principal components of the last layer named (or of the last block) at the picture's size;\n"
+    "Layers are in token order (2x2 merge blocks) unless --raster is given; merged features are always in raster "
+    "order.\n"
+    "--pca draws the first three principal components of the last layer named (or of the last block) at the picture's "
+    "size;\n"
     "with several pictures, FILE.png becomes FILE.0.png, FILE.1.png ...",
     "versavit encode --model model cat.png -o cat.safetensors --layers 7,15,31 --pca cat-pca.png",
-    1, -1};
+    1,
+    -1};
 
 enum { MOST_LAYERS = 64 };
 
@@ -37,8 +40,9 @@ static vv_status parse_layers(encoder *e, vv_error *err)
         char *end;
         const long long l = strtoll(p, &end, 10);
         if (end == p || (*end && *end != ',') || l < 0 || l >= e->model.vit->config.depth || e->n_layers == MOST_LAYERS)
-            return vv_fail(err, VV_USAGE, "--layers: expected at most %d numbers from 0 to %lld, with commas; found \"%s\"", MOST_LAYERS,
-                           (long long)e->model.vit->config.depth - 1, e->layer_text);
+            return vv_fail(err, VV_USAGE,
+                           "--layers: expected at most %d numbers from 0 to %lld, with commas; found \"%s\"",
+                           MOST_LAYERS, (long long)e->model.vit->config.depth - 1, e->layer_text);
         e->layer[e->n_layers++] = l;
         p = *end ? end + 1 : end;
     }
@@ -66,13 +70,16 @@ static vv_status open_output(encoder *e, vv_error *err)
     for (int64_t i = 0; i < e->n; i++) {
         int64_t h, w;
         VV_TRY(vv_preprocess_size(&e->model.preprocess, e->image[i].h, e->image[i].w, &h, &w, e->path[i], err));
-        const int64_t tokens = h / c->patch_size * (w / c->patch_size), merge = c->spatial_merge_size * c->spatial_merge_size;
+        const int64_t tokens = h / c->patch_size * (w / c->patch_size),
+                      merge = c->spatial_merge_size * c->spatial_merge_size;
         for (int64_t k = 0; k < each; k++) {
             char *name = k ? vv_asprintf("layers.%lld.%lld", (long long)e->layer[k - 1], (long long)i)
                            : vv_asprintf("features.%lld", (long long)i);
             if (!name) return vv_no_memory(err, e->out);
-            e->decl[i * each + k] = (vv_st_decl){
-                name, sizeof(vv_real) == 8 ? VV_DT_F64 : VV_DT_F32, 2, {k ? tokens : tokens / merge, k ? c->embed_dim : c->hidden_size}};
+            e->decl[i * each + k] = (vv_st_decl){name,
+                                                 sizeof(vv_real) == 8 ? VV_DT_F64 : VV_DT_F32,
+                                                 2,
+                                                 {k ? tokens : tokens / merge, k ? c->embed_dim : c->hidden_size}};
         }
     }
     return e->out ? vv_stw_open(&e->writer, e->out, e->decl, e->n * each, NULL, 0, err) : VV_OK;
@@ -155,7 +162,8 @@ static vv_status encode_one(encoder *e, vv_tape *t, int64_t i, vv_error *err)
 static vv_status run(encoder *e, vv_error *err)
 {
     VV_TRY(cli_need("--model", e->model_dir, err));
-    if (!e->out && !e->pca) return vv_fail(err, VV_USAGE, "encode: expected -o FILE or --pca FILE.png, or both; see --help");
+    if (!e->out && !e->pca)
+        return vv_fail(err, VV_USAGE, "encode: expected -o FILE or --pca FILE.png, or both; see --help");
     VV_TRY(vv_model_load(&e->model, e->model_dir, VV_WITH_WEIGHTS, err));
     VV_TRY(parse_layers(e, err));
     VV_TRY(read_images(e, err));
@@ -190,8 +198,9 @@ int cmd_encode(int argc, char **argv)
     const vv_status s = run(&e, &err);
     if (s == VV_OK && !cli_quiet)
         for (int64_t i = 0; i < e.n; i++)
-            printf("%s: %lldx%lld, %lld features of %lld numbers\n", e.path[i], (long long)e.image[i].w, (long long)e.image[i].h,
-                   (long long)e.decl[i * (1 + e.n_layers)].shape[0], (long long)e.decl[i * (1 + e.n_layers)].shape[1]);
+            printf("%s: %lldx%lld, %lld features of %lld numbers\n", e.path[i], (long long)e.image[i].w,
+                   (long long)e.image[i].h, (long long)e.decl[i * (1 + e.n_layers)].shape[0],
+                   (long long)e.decl[i * (1 + e.n_layers)].shape[1]);
     vv_stw_abort(e.writer);
     for (int64_t i = 0; e.decl && i < e.n * (1 + e.n_layers); i++) free((char *)e.decl[i].name);
     for (int64_t i = 0; e.image && i < e.n; i++) vv_image_free(&e.image[i]);

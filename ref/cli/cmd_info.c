@@ -13,7 +13,8 @@ static const cli_usage usage = {
     "FILE is a .safetensors file or a run configuration (.json); DIR a Hugging Face folder; NAME one of data/configs.\n"
     "Counts are given in units of 2^20 too, because Table 13 of the paper is: the paper configuration shows its 644.5.",
     "versavit info paper\n  versavit info model --tensors",
-    1, 1};
+    1,
+    1};
 
 typedef struct {
     const char *name;
@@ -104,8 +105,8 @@ static vv_status print_json(const table *t, const module *m, int64_t modules, in
 {
     json_t *list = json_array(), *by = json_object();
     for (int64_t i = 0; i < t->n; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I}", "name", t->at[i].name, "dtype", t->at[i].dtype, "shape",
-                                              t->at[i].shape, "count", (json_int_t)t->at[i].n));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I}", "name", t->at[i].name, "dtype", t->at[i].dtype,
+                                              "shape", t->at[i].shape, "count", (json_int_t)t->at[i].n));
     for (int64_t k = 0; k < modules; k++) {
         char *name = vv_asprintf("%.*s", m[k].length, m[k].name);
         if (name) json_object_set_new(by, name, json_integer((json_int_t)m[k].n));
@@ -134,8 +135,8 @@ static vv_status print(const table *t, int json, int tensors, vv_error *err)
             printf("%-48s %-5s %-20s %12lld\n", t->at[i].name, t->at[i].dtype, t->at[i].shape, (long long)t->at[i].n);
         printf("%-40s %8s %14s %10s %10s\n", "module", "tensors", "parameters", "/ 10^6", "/ 2^20");
         for (int64_t k = 0; k < modules; k++)
-            printf("%-40.*s %8lld %14lld %10.3f %10.3f\n", m[k].length, m[k].name, (long long)m[k].tensors, (long long)m[k].n,
-                   (double)m[k].n / 1e6, ldexp((double)m[k].n, -20));
+            printf("%-40.*s %8lld %14lld %10.3f %10.3f\n", m[k].length, m[k].name, (long long)m[k].tensors,
+                   (long long)m[k].n, (double)m[k].n / 1e6, ldexp((double)m[k].n, -20));
         printf("%-40s %8lld %14lld %10.3f %10.3f\n", "total", (long long)t->n, (long long)total, (double)total / 1e6,
                ldexp((double)total, -20));
     }

@@ -4,13 +4,14 @@
 #include "cli/cli.h"
 #include "model/versavit.h"
 
-static const cli_usage usage = {
-    "init --config NAME|FILE -o DIR [--seed N]",
-    "Makes a model with random weights and saves it as a Hugging Face folder.",
-    "NAME is one of data/configs: micro (tests), tiny (demo), small, paper (the published 675 M tower, 2.7 GB as F32).\n"
-    "The same seed gives the same weights in every build and on any number of threads.",
-    "versavit init --config tiny --seed 1 -o model",
-    0, 0};
+static const cli_usage usage = {"init --config NAME|FILE -o DIR [--seed N]",
+                                "Makes a model with random weights and saves it as a Hugging Face folder.",
+                                "NAME is one of data/configs: micro (tests), tiny (demo), small, paper (the published "
+                                "675 M tower, 2.7 GB as F32).\n"
+                                "The same seed gives the same weights in every build and on any number of threads.",
+                                "versavit init --config tiny --seed 1 -o model",
+                                0,
+                                0};
 
 int cmd_init(int argc, char **argv)
 {

@@ -12,7 +12,8 @@ static const cli_usage usage = {
     "FILE receives resized U8 [h,w,3], pixel_values F32 [patches,1176] and grid_thw I64 [1,3].\n"
     "Sizes and normalisation are those of DIR/preprocessor_config.json, else the published ones.",
     "versavit pixels cat.png -o cat-pixels.safetensors",
-    1, 1};
+    1,
+    1};
 
 static vv_status run(const char *path, const char *model, const char *out, vv_error *err)
 {
@@ -39,8 +40,8 @@ static vv_status run(const char *path, const char *model, const char *out, vv_er
     if (s == VV_OK) s = vv_stw_commit(w, err);
     else vv_stw_abort(w);
     if (s == VV_OK && !cli_quiet)
-        printf("%s: %lldx%lld seen as %lldx%lld, %lld patches\n", path, (long long)image.w, (long long)image.h, (long long)resized.w,
-               (long long)resized.h, (long long)(g.t * g.h * g.w));
+        printf("%s: %lldx%lld seen as %lldx%lld, %lld patches\n", path, (long long)image.w, (long long)image.h,
+               (long long)resized.w, (long long)resized.h, (long long)(g.t * g.h * g.w));
     vv_image_free(&image);
     vv_image_free(&resized);
     free(values);

@@ -44,6 +44,7 @@ static int version(void)
 
 int main(int argc, char **argv)
 {
+    cli_better_core(argv);
     cli_start();
     if (argc < 2) return help(stderr);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return help(stdout);

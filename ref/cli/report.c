@@ -10,28 +10,30 @@ void report_line(void *ctx, const vv_comparison *c)
     report *r = ctx;
     const int fails = c->verdict != VV_PASS && c->verdict != VV_ABSENT;
     if (r->json) {
-        json_array_append_new(r->list, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:f, s:f}", "key", c->key, "verdict",
-                                                 vv_verdict_name(c->verdict), "rel_rms", c->rel_rms, "max_abs", c->max_abs, "limit",
-                                                 c->limit, "floor", c->floor, "worst_index", (json_int_t)c->worst, "want", c->want, "got",
-                                                 c->got));
+        json_array_append_new(r->list, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:f, s:f}", "key", c->key,
+                                                 "verdict", vv_verdict_name(c->verdict), "rel_rms", c->rel_rms,
+                                                 "max_abs", c->max_abs, "limit", c->limit, "floor", c->floor,
+                                                 "worst_index", (json_int_t)c->worst, "want", c->want, "got", c->got));
         return;
     }
     if (c->floor > 0 && c->rel_rms / c->floor > r->most) r->most = c->rel_rms / c->floor;
     if (!fails && !r->all) return;
     if (r->printed++ == 0)
-        printf("%-10s %-52s %9s %9s %9s  %s\n", "verdict", "tensor", "rel rms", "limit", "max abs", "worst: index expected got");
+        printf("%-10s %-52s %9s %9s %9s  %s\n", "verdict", "tensor", "rel rms", "limit", "max abs",
+               "worst: index expected got");
     if (!r->all && r->printed > 10) return;
-    printf("%-10s %-52s %9.2e %9.2e %9.2e  [%lld] %.9g %.9g\n", vv_verdict_name(c->verdict), c->key, c->rel_rms, c->limit, c->max_abs,
-           (long long)c->worst, c->want, c->got);
+    printf("%-10s %-52s %9.2e %9.2e %9.2e  [%lld] %.9g %.9g\n", vv_verdict_name(c->verdict), c->key, c->rel_rms,
+           c->limit, c->max_abs, (long long)c->worst, c->want, c->got);
 }
 
 vv_status report_end(report *r, const char *a, const char *b, vv_status s, const vv_compare_summary *sum)
 {
     if (s != VV_OK && s != VV_DIFFERS) return s;
     if (r->json) {
-        json_t *root = json_pack("{s:b, s:I, s:I, s:I, s:I, s:s, s:O}", "equal", s == VV_OK, "tensors", (json_int_t)sum->tensors, "failed",
-                                 (json_int_t)sum->failed, "absent", (json_int_t)sum->absent, "extra", (json_int_t)sum->extra, "first",
-                                 sum->first, "comparisons", r->list);
+        json_t *root =
+            json_pack("{s:b, s:I, s:I, s:I, s:I, s:s, s:O}", "equal", s == VV_OK, "tensors", (json_int_t)sum->tensors,
+                      "failed", (json_int_t)sum->failed, "absent", (json_int_t)sum->absent, "extra",
+                      (json_int_t)sum->extra, "first", sum->first, "comparisons", r->list);
         char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
         if (text) puts(text);
         free(text);

@@ -126,7 +126,7 @@ static void jacobi(double t[BLOCK][BLOCK], double q[BLOCK][BLOCK])
 /* v := v r, w := w r with r the columns of q in falling order of the eigenvalues, which go to value. */
 static void rotate(double *v, double *w, double value[BLOCK], double t[BLOCK][BLOCK], double q[BLOCK][BLOCK], int64_t m)
 {
-    int order[BLOCK];
+    int order[BLOCK] = {0};
     for (int i = 0; i < BLOCK; i++) {
         int j = i;
         for (; j > 0 && t[order[j - 1]][order[j - 1]] < t[i][i]; j--) order[j] = order[j - 1];

@@ -74,8 +74,8 @@ static int same_shape(const vv_st_entry *a, const vv_st_entry *b)
     return 1;
 }
 
-static vv_status compare_one(vv_comparison *c, const vv_st *ref, const vv_st_entry *re, const vv_st *cand, const vv_st_entry *ce,
-                             vv_error *err)
+static vv_status compare_one(vv_comparison *c, const vv_st *ref, const vv_st_entry *re, const vv_st *cand,
+                             const vv_st_entry *ce, vv_error *err)
 {
     double *r = NULL, *g = NULL;
     if (!same_shape(re, ce)) {
@@ -104,7 +104,8 @@ static vv_status load_index(json_t **out, const vv_st *st, vv_error *err)
     }
     if (!(*out = json_array())) return vv_no_memory(err, vv_st_path(st));
     for (int64_t i = 0; i < vv_st_count(st); i++)
-        json_array_append_new(*out, json_pack("{s:s, s:s, s:b}", "key", vv_st_at(st, i)->name, "class", "CHAIN", "required", 1));
+        json_array_append_new(
+            *out, json_pack("{s:s, s:s, s:b}", "key", vv_st_at(st, i)->name, "class", "CHAIN", "required", 1));
     return VV_OK;
 }
 
@@ -124,12 +125,14 @@ static vv_status read_entry(entry *e, const json_t *item, const vv_st *st, vv_er
     VV_TRY(vv_json_bool(item, vv_st_path(st), "required", &e->required, err));
     VV_TRY(vv_json_real(item, vv_st_path(st), "floor", 0, HUGE_VAL, &e->floor, err));
     e->exact = class && !strcmp(class, "EXACT");
-    if (!vv_st_find(st, e->key)) return vv_fail(err, VV_FILE, "%s: index: %s is not in the file", vv_st_path(st), e->key);
+    if (!vv_st_find(st, e->key))
+        return vv_fail(err, VV_FILE, "%s: index: %s is not in the file", vv_st_path(st), e->key);
     return VV_OK;
 }
 
 /* ---- all tensors --------------------------------------------------------------------------------------------------------- */
-static vv_status judge(vv_comparison *c, const entry *e, const vv_st *ref, const vv_st *cand, const vv_compare_options *o, vv_error *err)
+static vv_status judge(vv_comparison *c, const entry *e, const vv_st *ref, const vv_st *cand,
+                       const vv_compare_options *o, vv_error *err)
 {
     const vv_st_entry *ce = vv_st_find(cand, e->key), *re = vv_st_find(ref, e->key);
     *c = (vv_comparison){.key = e->key, .floor = e->floor};
@@ -149,8 +152,8 @@ static vv_status judge(vv_comparison *c, const entry *e, const vv_st *ref, const
     return VV_OK;
 }
 
-static vv_status compare_all(const vv_st *ref, const vv_st *cand, const json_t *index, const vv_compare_options *o, vv_compare_fn fn,
-                             void *ctx, vv_compare_summary *sum, vv_error *err)
+static vv_status compare_all(const vv_st *ref, const vv_st *cand, const json_t *index, const vv_compare_options *o,
+                             vv_compare_fn fn, void *ctx, vv_compare_summary *sum, vv_error *err)
 {
     size_t i;
     json_t *item;
@@ -170,8 +173,8 @@ static vv_status compare_all(const vv_st *ref, const vv_st *cand, const json_t *
     return sum->failed || (sum->extra && !o->ignore_extra) ? VV_DIFFERS : VV_OK;
 }
 
-vv_status vv_compare(const char *reference, const char *candidate, const vv_compare_options *o, vv_compare_fn fn, void *ctx,
-                     vv_compare_summary *sum, vv_error *err)
+vv_status vv_compare(const char *reference, const char *candidate, const vv_compare_options *o, vv_compare_fn fn,
+                     void *ctx, vv_compare_summary *sum, vv_error *err)
 {
     vv_st *ref = NULL, *cand = NULL;
     json_t *index = NULL;
@@ -237,7 +240,8 @@ static vv_status copy_with_index(const vv_st *ref, const json_t *index, const ch
     return s;
 }
 
-vv_status vv_golden_floors(const char *reference, const char *const *candidate, int64_t n, const char *out, vv_error *err)
+vv_status vv_golden_floors(const char *reference, const char *const *candidate, int64_t n, const char *out,
+                           vv_error *err)
 {
     vv_st *ref = NULL, **cand = vv_calloc(n, sizeof(vv_st *));
     json_t *index = NULL, *item;

@@ -23,8 +23,8 @@ typedef struct {
 } vv_comparison;
 
 typedef struct {
-    double multiple; /* of the floor; 0: 16 */
-    double limit;    /* >= 0: one relative RMS for all CHAIN tensors instead; < 0: floors, without which is VV_FILE */
+    double multiple;  /* of the floor; 0: 16 */
+    double limit;     /* >= 0: one relative RMS for all CHAIN tensors instead; < 0: floors, without which is VV_FILE */
     int ignore_extra; /* tensors of the candidate that the reference has not are no failure */
 } vv_compare_options;
 
@@ -36,11 +36,12 @@ typedef struct {
 /* Tells every comparison to fn (NULL is fine). VV_OK: equal within the limits; VV_DIFFERS: not (no error text); anything else: one
  * of the files could not be used. Without an index in the reference, tensors come in the order of the file. */
 typedef void (*vv_compare_fn)(void *ctx, const vv_comparison *c);
-vv_status vv_compare(const char *reference, const char *candidate, const vv_compare_options *o, vv_compare_fn fn, void *ctx,
-                     vv_compare_summary *sum, vv_error *err) VV_MUST_USE;
+vv_status vv_compare(const char *reference, const char *candidate, const vv_compare_options *o, vv_compare_fn fn,
+                     void *ctx, vv_compare_summary *sum, vv_error *err) VV_MUST_USE;
 
 /* Copies the reference to `out` with floors in its index: of each CHAIN tensor the largest relative RMS of the candidates, and at least
  * 2^-24, the rounding of a single float, so that no floor is small by accident. */
-vv_status vv_golden_floors(const char *reference, const char *const *candidate, int64_t n, const char *out, vv_error *err) VV_MUST_USE;
+vv_status vv_golden_floors(const char *reference, const char *const *candidate, int64_t n, const char *out,
+                           vv_error *err) VV_MUST_USE;
 
 #endif

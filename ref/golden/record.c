@@ -88,7 +88,8 @@ static vv_status pass(recorder *r, int flags, vv_run_fn run, void *ctx)
         if (!r->out) declare(r, "in", d->name, d->dtype, d->ndim, d->shape);
         else VV_TRY(vv_stw_write(r->out, r->next++, o->extra[i].bytes, &r->err));
     }
-    for (int64_t i = 0; i < o->params->n; i++) emit(r, "w", o->params->at[i]->name, o->params->at[i], vv_f(o->params->at[i]));
+    for (int64_t i = 0; i < o->params->n; i++)
+        emit(r, "w", o->params->at[i]->name, o->params->at[i], vv_f(o->params->at[i]));
     vv_params_zero_grad(o->params);
     vv_tape *t = vv_tape_new(o->params, flags);
     if (!t) return vv_no_memory(&r->err, "tape");
@@ -104,10 +105,7 @@ static vv_status pass(recorder *r, int flags, vv_run_fn run, void *ctx)
     return r->err.status;
 }
 
-static int required(const char *key)
-{
-    return !strchr(key, '#') && !strstr(key, "/dact/");
-}
+static int required(const char *key) { return !strchr(key, '#') && !strstr(key, "/dact/"); }
 
 static char *index_text(const recorder *r)
 {
@@ -115,8 +113,8 @@ static char *index_text(const recorder *r)
     for (int64_t i = 0; i < r->n; i++) {
         const char *key = r->decl[i].name;
         const int exact = strstr(key, "/in/") || strstr(key, "/w/");
-        json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "key", key, "class", exact ? "EXACT" : "CHAIN", "required",
-                                              required(key)));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "key", key, "class", exact ? "EXACT" : "CHAIN",
+                                              "required", required(key)));
     }
     char *text = list ? json_dumps(list, JSON_COMPACT) : NULL;
     json_decref(list);

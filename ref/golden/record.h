@@ -29,13 +29,13 @@ typedef struct {
 } vv_record_extra;
 
 typedef struct {
-    const char *path, *task;  /* file to write; "vision" */
-    int update;               /* the number after "u" */
-    int tape_flags;           /* VV_RECORD, VV_CHECKPOINT */
-    const char *const *meta;  /* more key, value, ..., NULL for __metadata__, or NULL */
+    const char *path, *task; /* file to write; "vision" */
+    int update;              /* the number after "u" */
+    int tape_flags;          /* VV_RECORD, VV_CHECKPOINT */
+    const char *const *meta; /* more key, value, ..., NULL for __metadata__, or NULL */
     const vv_record_extra *extra;
     int64_t n_extra;
-    vv_params *params;        /* their values become kind w, their gradients kind dw */
+    vv_params *params; /* their values become kind w, their gradients kind dw */
 } vv_record_options;
 
 vv_status vv_record(const vv_record_options *o, vv_run_fn run, void *ctx, vv_error *err) VV_MUST_USE;

@@ -71,9 +71,11 @@ static vv_status record(tower_run *r, const char *out, int tape_flags, const cha
         extra[i] = (vv_record_extra){{name[i], VV_DT_U8, 3, {r->image[i].h, r->image[i].w, 3}}, r->image[i].rgb};
     }
     if (s == VV_OK) {
-        for (int64_t i = 0; i < n; i++) memcpy(r->grid_thw + 3 * i, (int64_t[3]){r->batch.grid[i].t, r->batch.grid[i].h, r->batch.grid[i].w}, 24);
+        for (int64_t i = 0; i < n; i++)
+            memcpy(r->grid_thw + 3 * i, (int64_t[3]){r->batch.grid[i].t, r->batch.grid[i].h, r->batch.grid[i].w}, 24);
         extra[r->n_images] = (vv_record_extra){{"grid_thw", VV_DT_I64, 2, {n, 3}}, r->grid_thw};
-        const vv_record_options o = {out, TASK, 1, tape_flags | VV_RECORD, meta, extra, r->n_images + 1, &r->model.vit->params};
+        const vv_record_options o = {
+            out, TASK, 1, tape_flags | VV_RECORD, meta, extra, r->n_images + 1, &r->model.vit->params};
         s = vv_record(&o, run_tower, r, err);
     }
     free(extra);
@@ -114,7 +116,8 @@ static vv_status draw(vv_image *image, int64_t h, int64_t w, uint64_t seed, int6
     VV_TRY(vv_image_new(image, h, w, err));
     for (int64_t i = 0; i < h * w * 3; i++) {
         const int64_t c = i % 3, x = i / 3 % w, y = i / 3 / w;
-        const double wave = (double)((x * (5 + 2 * c) + y * (7 - 2 * c)) % 192), noise = vv_random_uniform(seed, stream, (uint64_t)i);
+        const double wave = (double)((x * (5 + 2 * c) + y * (7 - 2 * c)) % 192),
+                     noise = vv_random_uniform(seed, stream, (uint64_t)i);
         image->rgb[i] = (unsigned char)(wave + 63 * noise);
     }
     return VV_OK;
@@ -129,7 +132,8 @@ static vv_status case_pictures(tower_run *r, const json_t *root, const char *pat
     if (!(r->image = vv_calloc(n, sizeof *r->image))) return vv_no_memory(err, path);
     for (int64_t i = 0; i < n; i++) {
         const json_t *size = json_array_get(list, (size_t)i);
-        const json_int_t h = json_integer_value(json_array_get(size, 0)), w = json_integer_value(json_array_get(size, 1));
+        const json_int_t h = json_integer_value(json_array_get(size, 0)),
+                         w = json_integer_value(json_array_get(size, 1));
         if (json_array_size(size) != 2 || h < 1 || w < 1)
             return vv_fail(err, VV_FILE, "%s: pictures[%lld]: expected [height, width] in pixels", path, (long long)i);
         VV_TRY(draw(&r->image[i], h, w, r->seed, i, err));
@@ -150,7 +154,8 @@ static vv_status case_load(tower_run *r, const json_t *root, const char *path, v
     VV_TRY(vv_json_int(root, path, "seed", 0, INT64_MAX, &seed, err));
     r->seed = (uint64_t)seed;
     const char *slash = strrchr(path, '/');
-    char *config_path = config[0] == '/' || !slash ? vv_strdup(config) : vv_asprintf("%.*s/%s", (int)(slash - path), path, config);
+    char *config_path =
+        config[0] == '/' || !slash ? vv_strdup(config) : vv_asprintf("%.*s/%s", (int)(slash - path), path, config);
     if (!config_path) return vv_no_memory(err, path);
     const vv_status s = vv_model_from_config(&r->model, config_path, VV_WITH_WEIGHTS, err);
     free(config_path);
@@ -199,7 +204,8 @@ static const vv_st_entry *input(const vv_st *st, const char *name, int64_t n, vv
     const vv_st_entry *e = vv_st_find(st, key);
     if (!e) vv_fail(err, VV_FILE, "%s: %s: expected this input; found none", vv_st_path(st), key);
     else if (n >= 0 && e->n != n)
-        vv_fail(err, VV_FILE, "%s: %s: expected %lld numbers; found %lld", vv_st_path(st), key, (long long)n, (long long)e->n);
+        vv_fail(err, VV_FILE, "%s: %s: expected %lld numbers; found %lld", vv_st_path(st), key, (long long)n,
+                (long long)e->n);
     else return e;
     return NULL;
 }
@@ -239,7 +245,8 @@ static vv_status read_pixel_values(tower_run *r, const vv_st *st, const int64_t 
     if (!(r->batch.grid = vv_calloc(n, sizeof *r->batch.grid))) return vv_no_memory(err, "grids");
     for (int64_t i = 0; i < n; i++) {
         const int64_t tokens = vv_mul(thw[3 * i], vv_mul(thw[3 * i + 1], thw[3 * i + 2]));
-        if (tokens < 1 || tokens > 1 << 24) return vv_fail(err, VV_FILE, "%s: grid_thw: row %lld makes no sense", vv_st_path(st), (long long)i);
+        if (tokens < 1 || tokens > 1 << 24)
+            return vv_fail(err, VV_FILE, "%s: grid_thw: row %lld makes no sense", vv_st_path(st), (long long)i);
         r->batch.grid[r->batch.n++] = (vv_grid){thw[3 * i], thw[3 * i + 1], thw[3 * i + 2]};
         r->batch.rows += tokens;
     }
@@ -257,7 +264,9 @@ static vv_status read_inputs(tower_run *r, const vv_st *st, int from_pixel_value
     int64_t *thw = vv_calloc(grid->n, sizeof *thw);
     if (!thw) return vv_no_memory(err, "grid_thw");
     vv_status s = vv_st_read_i64(st, grid, thw, err);
-    if (s == VV_OK) s = from_pixel_values ? read_pixel_values(r, st, thw, grid->shape[0], err) : read_pictures(r, st, grid->shape[0], err);
+    if (s == VV_OK)
+        s = from_pixel_values ? read_pixel_values(r, st, thw, grid->shape[0], err)
+                              : read_pictures(r, st, grid->shape[0], err);
     free(thw);
     if (s != VV_OK) return s;
     const char *tap = vv_st_metadata(st, "tap");
@@ -268,7 +277,8 @@ static vv_status read_inputs(tower_run *r, const vv_st *st, int from_pixel_value
     return r->cotangent_tap ? VV_OK : err->status;
 }
 
-vv_status vv_golden_record(const char *model_dir, const char *recording, int from_pixel_values, const char *out, vv_error *err)
+vv_status vv_golden_record(const char *model_dir, const char *recording, int from_pixel_values, const char *out,
+                           vv_error *err)
 {
     tower_run r = {0};
     vv_st *st = NULL;

@@ -14,6 +14,7 @@ vv_status vv_golden_make(const char *case_path, const char *out, int tape_flags,
 
 /* Records the model of a Hugging Face folder on the inputs of another recording (pictures, cotangents, tap), so that ours can be
  * compared with it key by key. from_pixel_values: start at its pixel_values instead of its pictures. */
-vv_status vv_golden_record(const char *model_dir, const char *recording, int from_pixel_values, const char *out, vv_error *err) VV_MUST_USE;
+vv_status vv_golden_record(const char *model_dir, const char *recording, int from_pixel_values, const char *out,
+                           vv_error *err) VV_MUST_USE;
 
 #endif

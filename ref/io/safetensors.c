@@ -116,7 +116,7 @@ static vv_status read_shape(const vv_st *st, vv_st_entry *e, const json_t *v, vv
         if (!json_is_integer(d) || json_integer_value(d) < 0)
             return wrong(st, e->name, "shape", "integers of at least 0", d, err);
         e->shape[i] = (int64_t)json_integer_value(d);
-        if (e->n >= 0) e->n = vv_mul(e->n, e->shape[i]);
+        e->n = vv_mul(e->n, e->shape[i]); /* -1 stays -1 */
     }
     e->bytes = e->n < 0 ? -1 : vv_mul(e->n, vv_dtype_size(e->dtype));
     if (e->bytes < 0)

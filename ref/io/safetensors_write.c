@@ -53,8 +53,7 @@ static vv_status declare(vv_stw *w, const vv_st_decl *d, int64_t i, vv_error *er
         return vv_fail(err, VV_USAGE, "%s: tensor '%.150s': expected 0 to %d dimensions, found %d", w->path, d->name,
                        VV_ST_MAXDIM, d->ndim);
     s->n = 1;
-    for (int k = 0; k < d->ndim; k++)
-        if (s->n >= 0) s->n = d->shape[k] < 0 ? -1 : vv_mul(s->n, d->shape[k]);
+    for (int k = 0; k < d->ndim; k++) s->n = vv_mul(s->n, d->shape[k]); /* -1 stays -1 */
     s->bytes = s->n < 0 ? -1 : vv_mul(s->n, vv_dtype_size(d->dtype));
     if (s->bytes < 0) {
         char text[220];

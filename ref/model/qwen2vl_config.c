@@ -21,9 +21,10 @@ vv_vit_config vv_vit_config_default(void)
 static vv_status check(const vv_vit_config *c, const char *where, vv_error *err)
 {
     if (c->embed_dim % c->num_heads || c->embed_dim / c->num_heads % 4)
-        return vv_fail(err, VV_FILE,
-                       "%s: embed_dim and num_heads: expected a head width divisible by 4 (2-D rotary); found %lld / %lld", where,
-                       (long long)c->embed_dim, (long long)c->num_heads);
+        return vv_fail(
+            err, VV_FILE,
+            "%s: embed_dim and num_heads: expected a head width divisible by 4 (2-D rotary); found %lld / %lld", where,
+            (long long)c->embed_dim, (long long)c->num_heads);
     if (c->in_channels != 3)
         return vv_fail(err, VV_FILE, "%s: in_channels: expected 3; found %lld", where, (long long)c->in_channels);
     return VV_OK;
@@ -54,7 +55,8 @@ vv_status vv_vit_config_parse(vv_vit_config *c, const json_t *root, const char *
     double ratio = (double)c->mlp_ratio; /* an integer that some files write as 4.0 */
     VV_TRY(vv_json_real(v, where, "mlp_ratio", 1, 1024, &ratio, err));
     c->mlp_ratio = (int64_t)ratio;
-    if ((double)c->mlp_ratio != ratio) return vv_fail(err, VV_FILE, "%s: mlp_ratio: expected a whole number; found %g", where, ratio);
+    if ((double)c->mlp_ratio != ratio)
+        return vv_fail(err, VV_FILE, "%s: mlp_ratio: expected a whole number; found %g", where, ratio);
     VV_TRY(vv_json_real(v, where, "initializer_range", 0, 1e3, &c->initializer_range, err));
     const char *act = NULL;
     VV_TRY(vv_json_string(v, where, "hidden_act", &act, err));
@@ -66,10 +68,11 @@ vv_status vv_vit_config_parse(vv_vit_config *c, const json_t *root, const char *
 
 json_t *vv_vit_config_to_json(const vv_vit_config *c)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f}", "model_type", "qwen2_vl", "depth",
-                     (json_int_t)c->depth, "embed_dim", (json_int_t)c->embed_dim, "hidden_size", (json_int_t)c->hidden_size,
-                     "mlp_ratio", (json_int_t)c->mlp_ratio, "num_heads", (json_int_t)c->num_heads, "in_channels",
-                     (json_int_t)c->in_channels, "patch_size", (json_int_t)c->patch_size, "temporal_patch_size",
-                     (json_int_t)c->temporal_patch_size, "spatial_merge_size", (json_int_t)c->spatial_merge_size, "hidden_act",
-                     c->hidden_act == VVB_GELU_QUICK ? "quick_gelu" : "gelu", "initializer_range", c->initializer_range);
+    return json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f}", "model_type", "qwen2_vl", "depth",
+        (json_int_t)c->depth, "embed_dim", (json_int_t)c->embed_dim, "hidden_size", (json_int_t)c->hidden_size,
+        "mlp_ratio", (json_int_t)c->mlp_ratio, "num_heads", (json_int_t)c->num_heads, "in_channels",
+        (json_int_t)c->in_channels, "patch_size", (json_int_t)c->patch_size, "temporal_patch_size",
+        (json_int_t)c->temporal_patch_size, "spatial_merge_size", (json_int_t)c->spatial_merge_size, "hidden_act",
+        c->hidden_act == VVB_GELU_QUICK ? "quick_gelu" : "gelu", "initializer_range", c->initializer_range);
 }

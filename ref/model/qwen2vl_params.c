@@ -122,7 +122,8 @@ static vv_status load_one(vv_tensor *x, const vv_weights *w, const char *name, v
     if (!same) {
         char want[200], got[200];
         return vv_fail(err, VV_FILE, "%s: %s: expected shape %s; found %s", vv_st_path(file), name,
-                       vv_shape_text(x->dim, x->ndim, want, sizeof want), vv_shape_text(e->shape, e->ndim, got, sizeof got));
+                       vv_shape_text(x->dim, x->ndim, want, sizeof want),
+                       vv_shape_text(e->shape, e->ndim, got, sizeof got));
     }
     vv_real *v = vv_calloc(x->n, sizeof *v);
     if (!v) return vv_no_memory(err, name);
@@ -142,8 +143,8 @@ static vv_status refuse_unknown(const vv_vit *m, const vv_weights *w, const char
         if (strncmp(e->name, prefix, strlen(prefix)) || strstr(e->name, "rotary_pos_emb.inv_freq")) continue;
         snprintf(name, sizeof name, "%s%s", PREFIX, e->name + strlen(prefix));
         if (!vv_param_find(&m->params, name))
-            return vv_fail(err, VV_FILE, "%s: %s: expected only tensors of this configuration; found an unknown one", vv_st_path(file),
-                           e->name);
+            return vv_fail(err, VV_FILE, "%s: %s: expected only tensors of this configuration; found an unknown one",
+                           vv_st_path(file), e->name);
     }
     return VV_OK;
 }
@@ -153,7 +154,8 @@ vv_status vv_vit_load_weights(vv_vit *m, const vv_weights *w, vv_error *err)
     const char *prefix = find_prefix(m, w);
     if (!prefix)
         return vv_fail(err, VV_FILE,
-                       "%s: expected patch_embed.proj.weight under \"visual.\", \"model.visual.\" or no prefix; found no such tensor",
+                       "%s: expected patch_embed.proj.weight under \"visual.\", \"model.visual.\" or no prefix; found "
+                       "no such tensor",
                        vv_weights_path(w));
     VV_TRY(refuse_unknown(m, w, prefix, err));
     for (int64_t i = 0; i < m->params.n; i++) {

@@ -40,15 +40,15 @@ static vv_tensor *merger(vv_tape *t, const vv_vit *m, vv_tensor *h)
 }
 
 /* The row and column of every token, and where the segments end: each frame of each picture is one. */
-static vv_status positions(int32_t **pos, int32_t **cu, int64_t *S, int64_t *N, const vv_grid *grid, int64_t n, int64_t merge,
-                           vv_error *err)
+static vv_status positions(int32_t **pos, int32_t **cu, int64_t *S, int64_t *N, const vv_grid *grid, int64_t n,
+                           int64_t merge, vv_error *err)
 {
     *N = *S = 0;
     for (int64_t i = 0; i < n; i++) {
         const int64_t tokens = vv_mul(grid[i].t, vv_mul(grid[i].h, grid[i].w));
         if (tokens <= 0 || grid[i].h % merge || grid[i].w % merge)
-            return vv_fail(err, VV_USAGE, "picture %lld: expected a grid of whole merge blocks; got %lldx%lldx%lld", (long long)i,
-                           (long long)grid[i].t, (long long)grid[i].h, (long long)grid[i].w);
+            return vv_fail(err, VV_USAGE, "picture %lld: expected a grid of whole merge blocks; got %lldx%lldx%lld",
+                           (long long)i, (long long)grid[i].t, (long long)grid[i].h, (long long)grid[i].w);
         *S += grid[i].t;
         *N += tokens;
         if (*N > INT32_MAX) return vv_fail(err, VV_USAGE, "expected fewer than 2^31 patches in all");
@@ -88,18 +88,19 @@ vv_tensor *vv_vit_forward(vv_tape *t, const vv_vit *m, vv_tensor *pixel_values, 
     const vv_vit_config *c = &m->config;
     for (int64_t k = 0; k < want->n_taps; k++)
         if (want->taps[k] < 0 || want->taps[k] >= c->depth)
-            return vv_tape_fail(t, VV_USAGE, "layer %lld: expected 0 to %lld", (long long)want->taps[k], (long long)c->depth - 1);
+            return vv_tape_fail(t, VV_USAGE, "layer %lld: expected 0 to %lld", (long long)want->taps[k],
+                                (long long)c->depth - 1);
     int32_t *pos = NULL, *cu = NULL;
     int64_t S = 0, N = 0;
     vv_error e = {0};
     vv_tensor *h = NULL;
     if (positions(&pos, &cu, &S, &N, grid, n, c->spatial_merge_size, &e)) {
         vv_tape_fail(t, e.status, "%s", e.msg);
-    } else if (vv_expect(t, "vision tower", "pixel_values", vv_rows(pixel_values) == N, "a row for each patch of the grids", "pixel_values",
-                         pixel_values)) {
+    } else if (vv_expect(t, "vision tower", "pixel_values", vv_rows(pixel_values) == N,
+                         "a row for each patch of the grids", "pixel_values", pixel_values)) {
         vv_enter(t, "visual", -1);
-        const vv_layout layout = {vv_rope_table(t, pos, N, 2, c->embed_dim / c->num_heads, ROPE_THETA), vv_keep(t, cu, S + 1), S,
-                                  c->num_heads};
+        const vv_layout layout = {vv_rope_table(t, pos, N, 2, c->embed_dim / c->num_heads, ROPE_THETA),
+                                  vv_keep(t, cu, S + 1), S, c->num_heads};
         h = vv_linear(t, "patch_embed", pixel_values, m->patch_embed, NULL, NULL);
         h = blocks(t, m, h, &layout, want);
         if (want->merged) h = merger(t, m, h);

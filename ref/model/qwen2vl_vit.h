@@ -74,7 +74,8 @@ vv_status vv_vit_init(vv_vit *m, uint64_t seed, vv_error *err) VV_MUST_USE;
 /* Fills all parameters. VV_FILE: a tensor is missing, has another shape, or is unknown under the tower's prefix. */
 vv_status vv_vit_load_weights(vv_vit *m, const vv_weights *w, vv_error *err) VV_MUST_USE;
 /* Writes the tensors in the given type, in shards of at most max_shard_bytes (0: 5e9). */
-vv_status vv_vit_save_weights(const vv_vit *m, const char *dir, vv_dtype dtype, int64_t max_shard_bytes, vv_error *err) VV_MUST_USE;
+vv_status vv_vit_save_weights(const vv_vit *m, const char *dir, vv_dtype dtype, int64_t max_shard_bytes,
+                              vv_error *err) VV_MUST_USE;
 
 /* The tower on n packed pictures: pixel_values [N, in_channels temporal patch^2], N = sum of t h w over the grids.
  * taps: n_taps block numbers (0-based); tap[i] receives h after block taps[i] [N,C], in token order. Returns the merged

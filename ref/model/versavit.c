@@ -17,11 +17,13 @@ void vv_model_free(vv_model *m)
 /* the preprocessor must cut the patches that the tower reads */
 static vv_status check_pair(const vv_vit_config *c, const vv_preprocess *p, const char *where, vv_error *err)
 {
-    if (c->patch_size != p->patch_size || c->temporal_patch_size != p->temporal_patch_size || c->spatial_merge_size != p->merge_size)
-        return vv_fail(err, VV_FILE,
-                       "%s: expected patch, temporal and merge sizes %lld, %lld, %lld of the tower; found %lld, %lld, %lld", where,
-                       (long long)c->patch_size, (long long)c->temporal_patch_size, (long long)c->spatial_merge_size,
-                       (long long)p->patch_size, (long long)p->temporal_patch_size, (long long)p->merge_size);
+    if (c->patch_size != p->patch_size || c->temporal_patch_size != p->temporal_patch_size ||
+        c->spatial_merge_size != p->merge_size)
+        return vv_fail(
+            err, VV_FILE,
+            "%s: expected patch, temporal and merge sizes %lld, %lld, %lld of the tower; found %lld, %lld, %lld", where,
+            (long long)c->patch_size, (long long)c->temporal_patch_size, (long long)c->spatial_merge_size,
+            (long long)p->patch_size, (long long)p->temporal_patch_size, (long long)p->merge_size);
     return VV_OK;
 }
 
@@ -77,8 +79,8 @@ vv_status vv_model_from_config(vv_model *m, const char *path, int shapes_only, v
 
 static vv_status save_config(const vv_model *m, const char *path, vv_error *err)
 {
-    json_t *root = json_pack("{s:[s], s:s, s:o}", "architectures", "VersaViT", "model_type", "versavit", "vision_config",
-                             vv_vit_config_to_json(&m->vit->config));
+    json_t *root = json_pack("{s:[s], s:s, s:o}", "architectures", "VersaViT", "model_type", "versavit",
+                             "vision_config", vv_vit_config_to_json(&m->vit->config));
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text) return vv_no_memory(err, path);

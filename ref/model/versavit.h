@@ -20,7 +20,8 @@ vv_status vv_model_load(vv_model *m, const char *dir, int shapes_only, vv_error 
 vv_status vv_model_from_config(vv_model *m, const char *path, int shapes_only, vv_error *err) VV_MUST_USE;
 
 /* Writes the folder, weights last, config.json before: a folder without weights is not taken for a model. */
-vv_status vv_model_save(const vv_model *m, const char *dir, vv_dtype dtype, int64_t max_shard_bytes, vv_error *err) VV_MUST_USE;
+vv_status vv_model_save(const vv_model *m, const char *dir, vv_dtype dtype, int64_t max_shard_bytes,
+                        vv_error *err) VV_MUST_USE;
 
 void vv_model_free(vv_model *m);
 
@@ -30,7 +31,8 @@ typedef struct {
     vv_grid *grid;          /* [n] */
     vv_real *pixel_values;  /* [rows, width] */
 } vv_batch;
-vv_status vv_batch_add(vv_batch *b, const vv_preprocess *p, const vv_image *image, const char *where, vv_error *err) VV_MUST_USE;
+vv_status vv_batch_add(vv_batch *b, const vv_preprocess *p, const vv_image *image, const char *where,
+                       vv_error *err) VV_MUST_USE;
 void vv_batch_free(vv_batch *b);
 
 #endif

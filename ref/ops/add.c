@@ -19,7 +19,8 @@ vv_tensor *vv_add(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *b)
 {
     if (!vv_ready(t, 2, x, b)) return NULL;
     const int64_t C = vv_last(x), Rb = C ? b->n / C : 0, R = vv_rows(x);
-    if (!vv_expect(t, "add", name, C > 0 && vv_last(b) == C && Rb > 0 && R % Rb == 0, "b to end in x's last axis and its rows to divide x's", "x b", x, b))
+    if (!vv_expect(t, "add", name, C > 0 && vv_last(b) == C && Rb > 0 && R % Rb == 0,
+                   "b to end in x's last axis and its rows to divide x's", "x b", x, b))
         return NULL;
     vv_tensor *y = vv_new(t, name, x->ndim, x->dim);
     if (!vv_ready(t, 1, y)) return NULL;

@@ -16,8 +16,8 @@ static void backward(vv_tape *t, vv_node *nd)
     const vv_into d = vv_grad(t, qkv);
     /* the backend writes dq, dk, dv, so a second reader of qkv would need a copy: there is none, and vv_attention says so */
     VV_RUN(t, scores(nd->table, S, H) * (double)(10 * D + 8),
-           vvb_attention_bwd(d.p, d.p + C, d.p + 2 * C, o->grad, vv_f(o), C, vv_f(nd->saved[0]), x, ld, x + C, ld, x + 2 * C, ld,
-                             nd->table, S, H, D, nd->s[0]));
+           vvb_attention_bwd(d.p, d.p + C, d.p + 2 * C, o->grad, vv_f(o), C, vv_f(nd->saved[0]), x, ld, x + C, ld,
+                             x + 2 * C, ld, nd->table, S, H, D, nd->s[0]));
 }
 static const vv_opdef ATTENTION = {"attention", backward};
 
@@ -29,13 +29,16 @@ static int segments_valid(const int32_t *cu, int64_t S, int64_t N)
     return 1;
 }
 
-vv_tensor *vv_attention(vv_tape *t, const char *name, vv_tensor *qkv, const int32_t *cu, int64_t S, int64_t H, double scale)
+vv_tensor *vv_attention(vv_tape *t, const char *name, vv_tensor *qkv, const int32_t *cu, int64_t S, int64_t H,
+                        double scale)
 {
     if (!vv_ready(t, 1, qkv)) return NULL;
     const int64_t N = vv_rows(qkv), C = vv_last(qkv) / 3;
-    if (!vv_expect(t, "attention", name, H > 0 && vv_last(qkv) % (3 * H) == 0, "q, k and v, each divisible by the heads", "qkv", qkv))
+    if (!vv_expect(t, "attention", name, H > 0 && vv_last(qkv) % (3 * H) == 0,
+                   "q, k and v, each divisible by the heads", "qkv", qkv))
         return NULL;
-    if (!vv_expect(t, "attention", name, segments_valid(cu, S, N), "segments that cover the rows, from 0 upwards", "qkv", qkv))
+    if (!vv_expect(t, "attention", name, segments_valid(cu, S, N), "segments that cover the rows, from 0 upwards",
+                   "qkv", qkv))
         return NULL;
     const int64_t dim[2] = {N, C};
     vv_tensor *o = vv_new(t, name, 2, dim), *lse = vv_saved(t, N * H);
@@ -44,5 +47,7 @@ vv_tensor *vv_attention(vv_tape *t, const char *name, vv_tensor *qkv, const int3
     const vv_real *x = vv_f(qkv);
     VV_RUN(t, scores(cu, S, H) * (double)(4 * (C / H) + 5),
            vvb_attention_fwd(vv_f(o), C, vv_f(lse), x, 3 * C, x + C, 3 * C, x + 2 * C, 3 * C, cu, S, H, C / H, scale));
-    return vv_done(t, (vv_node){.op = &ATTENTION, .in = {qkv}, .out = {o}, .saved = {lse}, .n = {S, H}, .s = {scale}, .table = table});
+    return vv_done(
+        t, (vv_node){
+               .op = &ATTENTION, .in = {qkv}, .out = {o}, .saved = {lse}, .n = {S, H}, .s = {scale}, .table = table});
 }

@@ -17,7 +17,8 @@ static const vv_opdef DOT = {"dot", backward};
 vv_tensor *vv_dot(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *w)
 {
     if (!vv_ready(t, 2, x, w)) return NULL;
-    if (!vv_expect(t, "dot", name, x->n == w->n && !w->needs_grad, "a constant w as large as x", "x w", x, w)) return NULL;
+    if (!vv_expect(t, "dot", name, x->n == w->n && !w->needs_grad, "a constant w as large as x", "x w", x, w))
+        return NULL;
     vv_tensor *y = vv_new(t, name, 0, NULL);
     if (!vv_ready(t, 1, y)) return NULL;
     VV_RUN(t, 2 * x->n, vvb_dot(vv_f(y), vv_f(x), vv_f(w), x->n));

@@ -15,15 +15,16 @@ vv_tensor *vv_linear(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *w, v
 {
     if (!vv_ready(t, 2, x, w)) return NULL;
     const int64_t Co = w->ndim ? w->dim[0] : 0, Ci = Co ? w->n / Co : 0;
-    if (!vv_expect(t, "linear", name, Co > 0 && x->ndim > 0 && vv_last(x) == Ci, "x to end in the row length of w", "x w", x, w))
+    if (!vv_expect(t, "linear", name, Co > 0 && x->ndim > 0 && vv_last(x) == Ci, "x to end in the row length of w",
+                   "x w", x, w))
         return NULL;
     if (b && !vv_expect(t, "linear", name, b->n == Co, "as many biases as rows of w", "w b", w, b)) return NULL;
     int64_t dim[VV_MAXDIM];
     for (int i = 0; i < x->ndim; i++) dim[i] = x->dim[i];
     dim[x->ndim - 1] = Co;
     const int64_t R = vv_rows(x);
-    if (res && !vv_expect(t, "linear", name, res->n == R * Co && vv_last(res) == Co, "the residual to have the shape of the result",
-                          "x w residual", x, w, res))
+    if (res && !vv_expect(t, "linear", name, res->n == R * Co && vv_last(res) == Co,
+                          "the residual to have the shape of the result", "x w residual", x, w, res))
         return NULL;
     vv_tensor *y = vv_new(t, name, x->ndim, dim);
     if (!vv_ready(t, 1, y)) return NULL;

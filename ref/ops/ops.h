@@ -26,7 +26,8 @@ vv_rope_angles vv_rope_table(vv_tape *t, const int32_t *pos, int64_t N, int64_t 
 vv_tensor *vv_rope(vv_tape *t, const char *name, vv_tensor *x, vv_rope_angles a, int64_t heads);
 
 /* qkv [N,3 H D], q then k then v, heads side by side; cu (host, [S+1]) the segments' prefix sums. o [N,H D]. */
-vv_tensor *vv_attention(vv_tape *t, const char *name, vv_tensor *qkv, const int32_t *cu, int64_t S, int64_t H, double scale);
+vv_tensor *vv_attention(vv_tape *t, const char *name, vv_tensor *qkv, const int32_t *cu, int64_t S, int64_t H,
+                        double scale);
 
 /* y[i] = x[idx[i]] over rows; idx (host) [R], checked. */
 vv_tensor *vv_gather_rows(vv_tape *t, const char *name, vv_tensor *x, const int32_t *idx, int64_t R);

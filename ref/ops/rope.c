@@ -5,7 +5,8 @@ vv_rope_angles vv_rope_table(vv_tape *t, const int32_t *pos, int64_t N, int64_t 
     vv_rope_angles a = {NULL, NULL};
     if (!vv_ready(t, 0)) return a;
     if (P < 1 || D % (2 * P)) {
-        vv_tape_fail(t, VV_USAGE, "rope: expected a head width divisible by %lld; got %lld", (long long)(2 * P), (long long)D);
+        vv_tape_fail(t, VV_USAGE, "rope: expected a head width divisible by %lld; got %lld", (long long)(2 * P),
+                     (long long)D);
         return a;
     }
     const int64_t dim[2] = {N, D / 2};
@@ -30,7 +31,8 @@ vv_tensor *vv_rope(vv_tape *t, const char *name, vv_tensor *x, vv_rope_angles a,
     if (!vv_ready(t, 3, x, a.cos, a.sin)) return NULL;
     const int64_t N = a.cos->dim[0], D = 2 * a.cos->dim[1], C = vv_last(x);
     if (!vv_expect(t, "rope", name, vv_rows(x) == N && heads * D <= C && !x->is_param,
-                   "an activation with a row for each row of the table, at least as wide as the rotated heads", "x table", x, a.cos))
+                   "an activation with a row for each row of the table, at least as wide as the rotated heads",
+                   "x table", x, a.cos))
         return NULL;
     vv_tensor *y = vv_alias(t, name, x, x->ndim, x->dim);
     if (!vv_ready(t, 1, y)) return NULL;

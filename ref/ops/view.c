@@ -7,6 +7,7 @@ vv_tensor *vv_view(vv_tape *t, const char *name, vv_tensor *x, int ndim, const i
 {
     if (!vv_ready(t, 1, x)) return NULL;
     vv_tensor *y = vv_alias(t, name, x, ndim, dim);
-    if (!vv_ready(t, 1, y) || !vv_expect(t, "view", name, y->n == x->n, "as many numbers as before", "x y", x, y)) return NULL;
+    if (!vv_ready(t, 1, y) || !vv_expect(t, "view", name, y->n == x->n, "as many numbers as before", "x y", x, y))
+        return NULL;
     return vv_done(t, (vv_node){.op = &VIEW, .in = {x}, .out = {y}});
 }

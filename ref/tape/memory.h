@@ -20,8 +20,8 @@ typedef struct {
 } vv_chunk;
 typedef struct {
     vv_chunk *chunk;
-    int n, now;    /* chunks there are, the one being filled */
-    int64_t used;  /* bytes handed out */
+    int n, now;   /* chunks there are, the one being filled */
+    int64_t used; /* bytes handed out */
 } vv_stack;
 enum { VV_ALIGN = 64 };
 void *vv_stack_get(vv_stack *s, int64_t bytes); /* NULL without memory */

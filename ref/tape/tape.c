@@ -129,7 +129,8 @@ int vv_expect(vv_tape *t, const char *op, const char *name, int ok, const char *
     va_start(ap, letters);
     for (const char *l = letters; *l; l += strcspn(l, " "), l += *l == ' ') {
         const vv_tensor *x = va_arg(ap, const vv_tensor *);
-        used += (size_t)snprintf(shapes + used, sizeof shapes - used, "%s%.*s [", used ? ", " : "", (int)strcspn(l, " "), l);
+        used += (size_t)snprintf(shapes + used, sizeof shapes - used, "%s%.*s [", used ? ", " : "",
+                                 (int)strcspn(l, " "), l);
         for (int i = 0; x && i < x->ndim && used < sizeof shapes; i++)
             used += (size_t)snprintf(shapes + used, sizeof shapes - used, "%s%lld", i ? "," : "", (long long)x->dim[i]);
         if (used < sizeof shapes) used += (size_t)snprintf(shapes + used, sizeof shapes - used, "]");
@@ -169,7 +170,8 @@ void vv_enter(vv_tape *t, const char *name, int64_t index)
 
 void vv_leave(vv_tape *t)
 {
-    if (t->scope && t->error.status == VV_OK) t->scope = t->scope->parent; /* after an error the place is kept for messages */
+    if (t->scope && t->error.status == VV_OK)
+        t->scope = t->scope->parent; /* after an error the place is kept for messages */
 }
 
 static size_t put(char *buf, size_t used, const char *word)
@@ -229,7 +231,10 @@ static vv_tensor *make(vv_tape *t, const char *name, vv_kind kind, int ndim, con
     return x;
 }
 
-vv_tensor *vv_new(vv_tape *t, const char *name, int ndim, const int64_t *dim) { return make(t, name, VV_REALS, ndim, dim); }
+vv_tensor *vv_new(vv_tape *t, const char *name, int ndim, const int64_t *dim)
+{
+    return make(t, name, VV_REALS, ndim, dim);
+}
 vv_tensor *vv_saved(vv_tape *t, int64_t n) { return make(t, NULL, VV_REALS, 1, &n); }
 
 vv_tensor *vv_indices(vv_tape *t, const int32_t *idx, int64_t n)
@@ -251,7 +256,8 @@ vv_tensor *vv_input(vv_tape *t, const char *name, vv_kind kind, int ndim, const 
     if (!vv_ready(t, 0)) return NULL;
     vv_tensor *x = make(t, name, kind, ndim, dim);
     if (!x) return NULL;
-    if (data && x->data) vvb_upload(x->data, data, x->n * (int64_t)(kind == VV_INTS ? sizeof(int32_t) : sizeof(vv_real)));
+    if (data && x->data)
+        vvb_upload(x->data, data, x->n * (int64_t)(kind == VV_INTS ? sizeof(int32_t) : sizeof(vv_real)));
     tell(t, VV_EVENT_IN, x);
     return x;
 }
@@ -411,7 +417,8 @@ vv_tensor *vv_segment(vv_tape *t, vv_segment_fn f, const void *ctx, size_t size,
     y->scope = inner->scope;
     y->needs_grad = inner->needs_grad;
     if (y->needs_grad && t->recording)
-        record(t, &(vv_node){.op = &SEGMENT, .in = {x}, .out = {y}, .f = f, .ctx = memcpy(copy, ctx, size), .scope = scope});
+        record(t, &(vv_node){
+                      .op = &SEGMENT, .in = {x}, .out = {y}, .f = f, .ctx = memcpy(copy, ctx, size), .scope = scope});
     return t->error.status == VV_OK ? y : NULL;
 }
 

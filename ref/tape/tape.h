@@ -44,21 +44,24 @@ typedef struct vv_tensor {
 
 static inline vv_real *vv_f(const vv_tensor *x) { return x && x->kind == VV_REALS ? x->data : NULL; }
 static inline int32_t *vv_i(const vv_tensor *x) { return x && x->kind == VV_INTS ? x->data : NULL; }
-static inline int64_t vv_last(const vv_tensor *x) { return x->ndim ? x->dim[x->ndim - 1] : 1; } /* size of the last axis */
+static inline int64_t vv_last(const vv_tensor *x)
+{
+    return x->ndim ? x->dim[x->ndim - 1] : 1;
+} /* size of the last axis */
 static inline int64_t vv_rows(const vv_tensor *x) { return vv_last(x) ? x->n / vv_last(x) : 0; } /* all leading axes */
 
 /* ---- parameters ------------------------------------------------------------------------------------------------------ */
 typedef struct {
     vv_tensor **at;
     int64_t n, cap;
-    int dry;               /* names and shapes only, no memory */
-    int64_t bytes, peak;   /* of data and gradients */
+    int dry;             /* names and shapes only, no memory */
+    int64_t bytes, peak; /* of data and gradients */
 } vv_params;
 
 /* A new parameter, trainable, its data not initialised. The name is copied. NULL without memory (err says so). */
 vv_tensor *vv_param_new(vv_params *ps, const char *name, int ndim, const int64_t *dim, vv_error *err);
 vv_tensor *vv_param_find(const vv_params *ps, const char *name);
-void vv_params_zero_grad(vv_params *ps);  /* gradients keep their memory and become "none" */
+void vv_params_zero_grad(vv_params *ps); /* gradients keep their memory and become "none" */
 void vv_params_free(vv_params *ps);
 
 /* ---- a tape ---------------------------------------------------------------------------------------------------------- */
@@ -68,9 +71,11 @@ typedef struct {
     double flops_forward, flops_backward;  /* since the last reset; a recomputed forward counts as backward */
 } vv_memory;
 
-enum { VV_RECORD = 1,      /* gradients will be asked for */
-       VV_CHECKPOINT = 2,  /* segments keep only their output and run again in the backward */
-       VV_DRY = 4 };       /* shapes, bytes and FLOPs without data */
+enum {
+    VV_RECORD = 1,     /* gradients will be asked for */
+    VV_CHECKPOINT = 2, /* segments keep only their output and run again in the backward */
+    VV_DRY = 4
+}; /* shapes, bytes and FLOPs without data */
 
 /* ps: where parameter gradients are counted and allocated (may be NULL when nothing is recorded). */
 vv_tape *vv_tape_new(vv_params *ps, int flags);
@@ -113,10 +118,10 @@ typedef struct {
 struct vv_node {
     const vv_opdef *op;
     vv_tensor *in[VV_MAX_IN], *out[VV_MAX_OUT], *saved[VV_MAX_SAVED]; /* unused places are NULL */
-    int64_t n[4];         /* the operation's own sizes and switches */
-    double s[2];          /* and scalars */
-    const int32_t *table; /* and a host table, copied with vv_keep */
-    const void *ctx;      /* vv_segment's */
+    int64_t n[4];                                                     /* the operation's own sizes and switches */
+    double s[2];                                                      /* and scalars */
+    const int32_t *table;                                             /* and a host table, copied with vv_keep */
+    const void *ctx;                                                  /* vv_segment's */
     vv_segment_fn f;
     const vv_scope *scope;
 };
@@ -131,10 +136,12 @@ vv_tensor *vv_tape_fail(vv_tape *t, vv_status s, const char *fmt, ...) VV_PRINTF
 
 vv_tensor *vv_new(vv_tape *t, const char *name, int ndim, const int64_t *dim); /* a new activation, not initialised */
 vv_tensor *vv_saved(vv_tape *t, int64_t n);                                    /* what only the backward reads */
-vv_tensor *vv_indices(vv_tape *t, const int32_t *idx, int64_t n);              /* a host table of indices, on the backend */
-vv_tensor *vv_alias(vv_tape *t, const char *name, const vv_tensor *x, int ndim, const int64_t *dim); /* x's memory, other shape */
+vv_tensor *vv_indices(vv_tape *t, const int32_t *idx, int64_t n); /* a host table of indices, on the backend */
+vv_tensor *vv_alias(vv_tape *t, const char *name, const vv_tensor *x, int ndim,
+                    const int64_t *dim);                             /* x's memory, other shape */
 const int32_t *vv_keep(vv_tape *t, const int32_t *table, int64_t n); /* a copy that lives as long as the nodes */
-vv_tensor *vv_done(vv_tape *t, vv_node nd); /* records the node if gradients will come back; tells the trace; returns out[0] */
+vv_tensor *vv_done(vv_tape *t,
+                   vv_node nd); /* records the node if gradients will come back; tells the trace; returns out[0] */
 
 /* Where the gradient of x goes: p NULL when it is not wanted, acc when it must be added. Asking is promising to write. */
 typedef struct {

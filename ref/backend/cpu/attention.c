@@ -62,7 +62,8 @@ static double exp_and_sum(vv_real *x, int64_t n, vv_real shift)
 
 /* one tile of query rows of one head: m rows from row i0 of the segment */
 static void tile_fwd(vv_real *o, int64_t ldo, vv_real *lse, int64_t H, const vv_real *q, int64_t ldq, const vv_real *k,
-                     int64_t ldk, const vv_real *v, int64_t ldv, int64_t m, int64_t n, int64_t D, double scale, vv_real *p)
+                     int64_t ldk, const vv_real *v, int64_t ldv, int64_t m, int64_t n, int64_t D, double scale,
+                     vv_real *p)
 {
     vvcpu_product(p, n, q, ldq, 0, k, ldk, 1, m, n, D, scale, 0);
     double inverse[TILE];
@@ -80,8 +81,8 @@ static void tile_fwd(vv_real *o, int64_t ldo, vv_real *lse, int64_t H, const vv_
 }
 
 VVB_DEF void vvb_attention_fwd(vv_real *o, int64_t ldo, vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k,
-                               int64_t ldk, const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D,
-                               double scale)
+                               int64_t ldk, const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H,
+                               int64_t D, double scale)
 {
     vvcpu_ready();
     const int64_t n_max = longest(cu, S), tiles = (n_max + TILE - 1) / TILE;
@@ -133,7 +134,8 @@ static void head_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_real *dO, c
 
 VVB_DEF void vvb_attention_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_real *dO, const vv_real *o, int64_t ldo,
                                const vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
-                               const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale)
+                               const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D,
+                               double scale)
 {
     vvcpu_ready();
 #pragma omp parallel for collapse(2) schedule(dynamic, 1) if (cu[S] * longest(cu, S) * H * D >= VVCPU_GRAIN)

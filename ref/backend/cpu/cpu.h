@@ -19,8 +19,8 @@ void vvcpu_ready(void);
 vv_real *vvcpu_scratch(const char *function, int64_t n);
 
 /* c = alpha op(a) op(b) + beta c on the calling thread alone, whatever BLAS it is (arguments as vvb_matmul). */
-void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb, int tb,
-                   int64_t M, int64_t N, int64_t K, double alpha, double beta);
+void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
+                   int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta);
 
 /* The same on all threads, in output tiles that depend on the shape alone, so that bits do not depend on the number of
  * threads. With bias [N] or res [M,N] (stride ldres) the result starts from their sum instead of beta c. */

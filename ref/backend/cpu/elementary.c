@@ -1,36 +1,38 @@
-/* y[i] = f(x[i]). The functions themselves, with their derivations, are in base/elementary.h and .c. */
+/* y[i0 + i] = f(x[i]). The functions themselves, with their derivations, are in base/elementary.h and .c. */
 #include "base/elementary.h"
 #include "backend/backend.h"
 
-enum { BLOCK = 16384 }; /* elements that one thread takes at a time; a single block is not worth a parallel region */
-
-#define LOOP(f)                                                                                                        \
-    do {                                                                                                               \
-        _Pragma("omp simd") /* y may be x: every element is read before it is written */                               \
-            for (int64_t i = 0; i < n; i++) y[i] = (vv_real)f(x[i]);                                                   \
-    } while (0)
+enum {
+    BLOCK = 16384, /* elements that one thread takes at a time; a single block is not worth a parallel region */
+    CHUNK = 256    /* arguments copied aside: y may be x, and compilers vectorise only what cannot overlap    */
+};
 
 static void block(vv_real *y, const vv_real *x, int64_t n, vvb_function f)
 {
-    switch (f) {
-    case VVB_EXP:
-        LOOP(vv_exp_real);
-        break;
-    case VVB_TANH:
-        LOOP(vv_tanh);
-        break;
-    case VVB_ERF:
-        LOOP(vv_erf);
-        break;
-    case VVB_LOG:
-        for (int64_t i = 0; i < n; i++) y[i] = (vv_real)vv_log(x[i]);
-        break;
-    case VVB_SIN:
-        for (int64_t i = 0; i < n; i++) y[i] = (vv_real)vv_sin(x[i]);
-        break;
-    case VVB_COS:
-        for (int64_t i = 0; i < n; i++) y[i] = (vv_real)vv_cos(x[i]);
-        break;
+    vv_real v[CHUNK];
+    for (int64_t i0 = 0; i0 < n; i0 += CHUNK) {
+        const int64_t m = vv_min(CHUNK, n - i0);
+        memcpy(v, x + i0, (size_t)m * sizeof *x);
+        switch (f) {
+        case VVB_EXP:
+            for (int64_t i = 0; i < m; i++) y[i0 + i] = vv_exp_real(v[i]);
+            break;
+        case VVB_LOG:
+            for (int64_t i = 0; i < m; i++) y[i0 + i] = (vv_real)vv_log(v[i]);
+            break;
+        case VVB_TANH:
+            for (int64_t i = 0; i < m; i++) y[i0 + i] = (vv_real)vv_tanh(v[i]);
+            break;
+        case VVB_ERF:
+            for (int64_t i = 0; i < m; i++) y[i0 + i] = (vv_real)vv_erf(v[i]);
+            break;
+        case VVB_SIN:
+            for (int64_t i = 0; i < m; i++) y[i0 + i] = (vv_real)vv_sin(v[i]);
+            break;
+        case VVB_COS:
+            for (int64_t i = 0; i < m; i++) y[i0 + i] = (vv_real)vv_cos(v[i]);
+            break;
+        }
     }
 }
 

@@ -11,7 +11,8 @@ VVB_DEF void vvb_gather_rows_fwd(vv_real *y, const vv_real *x, const int32_t *id
 
 enum { STRIP = 64 }; /* a thread owns columns, not rows: an index may repeat */
 
-VVB_DEF void vvb_gather_rows_bwd(vv_real *dx, const vv_real *dy, const int32_t *idx, int64_t R, int64_t C, int64_t Rx, int acc)
+VVB_DEF void vvb_gather_rows_bwd(vv_real *dx, const vv_real *dy, const int32_t *idx, int64_t R, int64_t C, int64_t Rx,
+                                 int acc)
 {
     if (!acc) vvb_zero(dx, Rx * C * (int64_t)sizeof *dx);
 #pragma omp parallel for schedule(static) if (R * C >= VVCPU_GRAIN)

@@ -5,10 +5,7 @@
 
 static const double SQRT1_2 = 0.70710678118654752440, INV_SQRT_2PI = 0.39894228040143267794;
 
-static inline vv_real erf_value(vv_real x)
-{
-    return (vv_real)(0.5 * (double)x * (1 + vv_erf((double)x * SQRT1_2)));
-}
+static inline vv_real erf_value(vv_real x) { return (vv_real)(0.5 * (double)x * (1 + vv_erf((double)x * SQRT1_2))); }
 static inline vv_real erf_slope(vv_real x)
 {
     const double v = (double)x;

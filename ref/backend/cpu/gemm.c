@@ -17,15 +17,15 @@
 #define CBLAS_GEMM cblas_sgemm
 #endif
 
-static void library_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
-                            int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
+static void library_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b,
+                            int64_t ldb, int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
 {
     CBLAS_GEMM(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)M, (int)N, (int)K,
                (vv_real)alpha, a, (int)lda, b, (int)ldb, (vv_real)beta, c, (int)ldc);
 }
 
-void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb, int tb,
-                   int64_t M, int64_t N, int64_t K, double alpha, double beta)
+void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
+                   int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
 {
     if (M == 0 || N == 0) return;
     if (lda > INT32_MAX || ldb > INT32_MAX || ldc > INT32_MAX || K > INT32_MAX) {
@@ -69,8 +69,8 @@ static void start_from(vv_real *c, int64_t ldc, int64_t M, int64_t N, vv_real be
         for (int64_t j = 0; j < N; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
 }
 
-void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb, int tb,
-                   int64_t M, int64_t N, int64_t K, double alpha, double beta)
+void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
+                   int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
 {
     vv_real pa[KB * MR], pb[KB * NR];
     if (beta != 1) start_from(c, ldc, M, N, (vv_real)beta);
@@ -110,7 +110,8 @@ static tile choose_tile(int64_t M, int64_t N, int64_t K)
     return t;
 }
 
-static void start_tile(vv_real *c, int64_t ldc, const vv_real *bias, const vv_real *res, int64_t ldres, int64_t m, int64_t n)
+static void start_tile(vv_real *c, int64_t ldc, const vv_real *bias, const vv_real *res, int64_t ldres, int64_t m,
+                       int64_t n)
 {
     for (int64_t i = 0; i < m; i++) {
         vv_real *y = c + i * ldc;
@@ -138,15 +139,14 @@ void vvcpu_tiled_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda,
         const int64_t m0 = i % rows * t.m, n0 = i / rows * t.n, m = vv_min(t.m, M - m0), n = vv_min(t.n, N - n0);
         if (m <= 0 || n <= 0) continue;
         vv_real *out = c + m0 * ldc + n0;
-        if (bias || res)
-            start_tile(out, ldc, bias ? bias + n0 : NULL, res ? res + m0 * ldres + n0 : NULL, ldres, m, n);
-        vvcpu_product(out, ldc, ta ? a + m0 : a + m0 * lda, lda, ta, tb ? b + n0 * ldb : b + n0, ldb, tb, m, n, K, alpha,
-                      from);
+        if (bias || res) start_tile(out, ldc, bias ? bias + n0 : NULL, res ? res + m0 * ldres + n0 : NULL, ldres, m, n);
+        vvcpu_product(out, ldc, ta ? a + m0 : a + m0 * lda, lda, ta, tb ? b + n0 * ldb : b + n0, ldb, tb, m, n, K,
+                      alpha, from);
     }
 }
 
-VVB_DEF void vvb_matmul(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb, int tb,
-                        int64_t M, int64_t N, int64_t K, double alpha, double beta)
+VVB_DEF void vvb_matmul(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
+                        int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
 {
     vvcpu_tiled_product(c, ldc, a, lda, ta, b, ldb, tb, M, N, K, alpha, beta, NULL, NULL, 0);
 }

@@ -67,8 +67,9 @@ static void input_grad(vv_real *dx, const vv_real *dy, const vv_real *x, const v
     }
 }
 
-VVB_DEF void vvb_layernorm_bwd(vv_real *dx, vv_real *dw, vv_real *db, const vv_real *dy, const vv_real *x, const vv_real *w,
-                               const vv_real *mean, const vv_real *rstd, int64_t R, int64_t C, int acc)
+VVB_DEF void vvb_layernorm_bwd(vv_real *dx, vv_real *dw, vv_real *db, const vv_real *dy, const vv_real *x,
+                               const vv_real *w, const vv_real *mean, const vv_real *rstd, int64_t R, int64_t C,
+                               int acc)
 {
     if (dw || db) weight_grads(dw, db, dy, x, mean, rstd, R, C);
     if (dx) input_grad(dx, dy, x, w, mean, rstd, R, C, acc);

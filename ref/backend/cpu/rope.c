@@ -2,7 +2,8 @@
 #include "base/elementary.h"
 #include "cpu.h"
 
-VVB_DEF void vvb_rope_table(vv_real *cos, vv_real *sin, const int32_t *pos, int64_t N, int64_t P, int64_t D, double theta)
+VVB_DEF void vvb_rope_table(vv_real *cos, vv_real *sin, const int32_t *pos, int64_t N, int64_t P, int64_t D,
+                            double theta)
 {
     const int64_t F = D / (2 * P);
     for (int64_t k = 0; k < F; k++) {
@@ -35,14 +36,14 @@ static void rotate(vv_real *y, int64_t ldy, const vv_real *x, int64_t ldx, const
     }
 }
 
-VVB_DEF void vvb_rope_fwd(vv_real *y, int64_t ldy, const vv_real *x, int64_t ldx, const vv_real *cos, const vv_real *sin,
-                          int64_t N, int64_t H, int64_t D)
+VVB_DEF void vvb_rope_fwd(vv_real *y, int64_t ldy, const vv_real *x, int64_t ldx, const vv_real *cos,
+                          const vv_real *sin, int64_t N, int64_t H, int64_t D)
 {
     rotate(y, ldy, x, ldx, cos, sin, 1, N, H, D);
 }
 
-VVB_DEF void vvb_rope_bwd(vv_real *dx, int64_t lddx, const vv_real *dy, int64_t lddy, const vv_real *cos, const vv_real *sin,
-                          int64_t N, int64_t H, int64_t D)
+VVB_DEF void vvb_rope_bwd(vv_real *dx, int64_t lddx, const vv_real *dy, int64_t lddy, const vv_real *cos,
+                          const vv_real *sin, int64_t N, int64_t H, int64_t D)
 {
     rotate(dx, lddx, dy, lddy, cos, sin, -1, N, H, D);
 }
