@@ -65,6 +65,9 @@ extern "C" {
 #define vvb_rope_bwd VVB_SYM(rope_bwd)
 #define vvb_attention_fwd VVB_SYM(attention_fwd)
 #define vvb_attention_bwd VVB_SYM(attention_bwd)
+#define vvb_sum_squares VVB_SYM(sum_squares)
+#define vvb_adamw VVB_SYM(adamw)
+#define vvb_library_product VVB_SYM(library_product)
 
 /* ---- start and information --------------------------------------------------------------------------------------
  * vvb_init sets the number of threads (0: as many as this process may use) and prepares the device. It may be called
@@ -195,6 +198,26 @@ void vvb_attention_fwd(vv_real *o, int64_t ldo, vv_real *lse, const vv_real *q, 
 void vvb_attention_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_real *dO, const vv_real *o, int64_t ldo,
                        const vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
                        const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale);
+
+/* ---- AdamW (Loshchilov, Hutter 2019, arXiv:1711.05101; the form of torch.optim.AdamW) --------------------------------------
+ * With g' = grad_scale g and t >= 1 the number of this update of the parameter:
+ *   m = beta1 m + (1 - beta1) g';   v = beta2 v + (1 - beta2) g'^2
+ *   p = p - lr weight_decay p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)      eps OUTSIDE the corrected root
+ *   p, m, v [n] are updated, g [n] read. The moments and the sum for p are computed in double and rounded once, the quotient in
+ *   vv_real. Memory bound: 28 bytes a float parameter. 14n FLOPs. DOT(4); gauge of m: beta1|m| + (1-beta1)|g'|, of v: itself, of
+ *   p: |p| + 4 |update|.
+ * sum_squares: sum x^2 as a host double, lanes and blocks in a fixed tree; 2n FLOPs; DOT(n) with u = 2^-53.                     */
+typedef struct {
+    double lr, beta1, beta2, eps, weight_decay, grad_scale;
+    int64_t t;
+} vvb_adamw_args;
+void vvb_adamw(vv_real *p, vv_real *m, vv_real *v, const vv_real *g, int64_t n, const vvb_adamw_args *a);
+double vvb_sum_squares(const vv_real *x, int64_t n);
+
+/* ---- for benchmarks ---------------------------------------------------------------------------------------------------------
+ * c [M,N] = a [M,K] b^T, b [N,K], by one plain call of the matrix library with its own threading at the current number of threads:
+ * the speed that others are fractions of. Its bits may depend on the number of threads.                                           */
+void vvb_library_product(vv_real *c, const vv_real *a, const vv_real *b, int64_t M, int64_t N, int64_t K);
 
 #ifdef __cplusplus
 }

@@ -49,6 +49,7 @@ int cmd_info(int argc, char **argv);
 int cmd_encode(int argc, char **argv);
 int cmd_golden(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 int cmd_pixels(int argc, char **argv);
 
 #endif

@@ -17,6 +17,7 @@ static const command commands[] = {
     {"encode", cmd_encode, "pictures to features, and to a picture of the features"},
     {"pixels", cmd_pixels, "what the vision tower sees of a picture"},
     {"golden", cmd_golden, "make, record and check golden files"},
+    {"bench", cmd_bench, "speed, as a fraction of the matrix library in the same process"},
     {"diff", cmd_diff, "two recordings, tensor by tensor: where do they part?"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

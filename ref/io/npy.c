@@ -208,6 +208,16 @@ vv_status vv_npy_open(vv_npy *npy, const char *path, vv_error *err)
     return s;
 }
 
+vv_status vv_npy_parse(vv_npy *npy, const unsigned char *bytes, int64_t n, const char *where, vv_error *err)
+{
+    memset(npy, 0, sizeof *npy);
+    npy->path = vv_strdup(where);
+    npy->map = (vv_map){.data = bytes, .bytes = n}; /* nothing to unmap */
+    const vv_status s = npy->path ? read_file(npy, err) : vv_no_memory(err, where);
+    if (s != VV_OK) vv_npy_close(npy);
+    return s;
+}
+
 void vv_npy_close(vv_npy *npy)
 {
     vv_map_close(&npy->map);

@@ -19,6 +19,11 @@ typedef struct {
 } vv_npy;
 
 vv_status vv_npy_open(vv_npy *npy, const char *path, vv_error *err) VV_MUST_USE;
+
+/* The same from n bytes of memory (not NULL), which must stay as long as npy; where names them in messages. */
+vv_status vv_npy_parse(vv_npy *npy, const unsigned char *bytes, int64_t n, const char *where,
+                       vv_error *err) VV_MUST_USE;
+
 void vv_npy_close(vv_npy *npy); /* zeroes it; a zeroed one is fine */
 
 /* All e.n elements; rules of vv_st_read_*. */

@@ -247,32 +247,41 @@ static vv_status read_entries(vv_st *st, placed *t, int64_t begin, vv_error *err
     return VV_OK;
 }
 
-static vv_status open_file(vv_st *st, const char *path, vv_error *err)
+/* Everything from the bytes of st->map. */
+static vv_status read_all(vv_st *st, vv_error *err)
 {
     int64_t begin = 0;
-    st->path = vv_strdup(path);
-    if (!st->path) return vv_no_memory(err, path);
-    VV_TRY(vv_map_open(&st->map, path, err));
     VV_TRY(read_header(st, &begin, err));
     VV_TRY(check_metadata(st, json_object_get(st->header, "__metadata__"), err));
     const int64_t most = (int64_t)json_object_size(st->header);
     placed *t = vv_calloc(most, sizeof *t);
     st->entries = vv_calloc(most, sizeof *st->entries);
     st->by_name = vv_calloc(most, sizeof *st->by_name);
-    const vv_status s = t && st->entries && st->by_name ? read_entries(st, t, begin, err) : vv_no_memory(err, path);
+    const vv_status s = t && st->entries && st->by_name ? read_entries(st, t, begin, err) : vv_no_memory(err, st->path);
     free(t);
     return s;
 }
 
-vv_status vv_st_open(vv_st **out, const char *path, vv_error *err)
+/* From a file (bytes NULL), or from memory that is not ours: such a map has nothing to unmap. */
+static vv_status open_any(vv_st **out, const char *path, const unsigned char *bytes, int64_t n, vv_error *err)
 {
     *out = NULL;
     vv_st *st = vv_calloc(1, sizeof *st);
-    if (!st) return vv_no_memory(err, path);
-    const vv_status s = open_file(st, path, err);
+    if (st) st->path = vv_strdup(path);
+    vv_status s = st && st->path ? VV_OK : vv_no_memory(err, path);
+    if (s == VV_OK && bytes) st->map = (vv_map){.data = bytes, .bytes = n};
+    else if (s == VV_OK) s = vv_map_open(&st->map, path, err);
+    if (s == VV_OK) s = read_all(st, err);
     if (s == VV_OK) *out = st;
     else vv_st_close(st);
     return s;
+}
+
+vv_status vv_st_open(vv_st **out, const char *path, vv_error *err) { return open_any(out, path, NULL, 0, err); }
+
+vv_status vv_st_parse(vv_st **out, const unsigned char *bytes, int64_t n, const char *where, vv_error *err)
+{
+    return open_any(out, where, bytes, n, err);
 }
 
 void vv_st_close(vv_st *st)

@@ -33,6 +33,10 @@ typedef struct {
 typedef struct vv_st vv_st;
 
 vv_status vv_st_open(vv_st **out, const char *path, vv_error *err) VV_MUST_USE;
+
+/* The same from n bytes of memory (not NULL), which must stay as long as *out; where names them in messages. */
+vv_status vv_st_parse(vv_st **out, const unsigned char *bytes, int64_t n, const char *where, vv_error *err) VV_MUST_USE;
+
 void vv_st_close(vv_st *st); /* NULL is fine; entries, names and metadata are gone with it */
 const char *vv_st_path(const vv_st *st);
 int64_t vv_st_count(const vv_st *st);

@@ -27,6 +27,7 @@ static vv_tensor *block(vv_tape *t, const void *ctx, vv_tensor *h)
 
 static vv_tensor *merger(vv_tape *t, const vv_vit *m, vv_tensor *h)
 {
+    if (!vv_ready(t, 1, h)) return NULL;
     const int64_t block_tokens = m->config.spatial_merge_size * m->config.spatial_merge_size;
     const int64_t beside[2] = {vv_rows(h) / block_tokens, vv_last(h) * block_tokens};
     vv_enter(t, "merger", -1);
@@ -50,8 +51,8 @@ static vv_status positions(int32_t **pos, int32_t **cu, int64_t *S, int64_t *N, 
             return vv_fail(err, VV_USAGE, "picture %lld: expected a grid of whole merge blocks; got %lldx%lldx%lld",
                            (long long)i, (long long)grid[i].t, (long long)grid[i].h, (long long)grid[i].w);
         *S += grid[i].t;
+        if (tokens > INT32_MAX - *N) return vv_fail(err, VV_USAGE, "expected fewer than 2^31 patches in all");
         *N += tokens;
-        if (*N > INT32_MAX) return vv_fail(err, VV_USAGE, "expected fewer than 2^31 patches in all");
     }
     *pos = vv_calloc(2 * *N, sizeof **pos);
     *cu = vv_calloc(*S + 1, sizeof **cu);

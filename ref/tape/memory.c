@@ -172,15 +172,18 @@ int vv_param_grad(vv_params *ps, vv_tensor *x, int dry)
 {
     const int64_t bytes = x->n * (int64_t)sizeof(vv_real);
     if (ps->dry || dry) {
-        if (ps->dry && !x->has_grad) count(ps, bytes);
+        if (ps->dry && !x->grad_counted) count(ps, bytes);
+        x->grad_counted = ps->dry;
+        if (x->grad && !x->has_grad) vvb_zero(x->grad, bytes); /* a real pass may follow and add to it */
         x->has_grad = 1;
         return 1;
     }
-    if (!x->grad) {
+    const int fresh = !x->grad;
+    if (fresh) {
         if (!(x->grad = vvb_alloc(bytes))) return 0;
         count(ps, bytes);
     }
-    if (!x->has_grad) vvb_zero(x->grad, bytes);
+    if (fresh || !x->has_grad) vvb_zero(x->grad, bytes);
     x->has_grad = 1;
     return 1;
 }

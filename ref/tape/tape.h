@@ -40,6 +40,7 @@ typedef struct vv_tensor {
     void *data;                /* backend memory: read through vv_f and vv_i, never by host code; NULL in a dry run */
     vv_real *grad;             /* backend memory, NULL until a gradient arrives */
     int needs_grad, has_grad, is_param;
+    int grad_counted; /* of a parameter without memory: its gradient is in vv_params' bytes */
 } vv_tensor;
 
 static inline vv_real *vv_f(const vv_tensor *x) { return x && x->kind == VV_REALS ? x->data : NULL; }

@@ -15,6 +15,9 @@ void vvcpu_fail(const char *function, const char *what);
 /* Makes sure that vvb_init has run; called by every function that multiplies matrices. */
 void vvcpu_ready(void);
 
+/* The number of threads of the matrix library itself: 1 but for vvb_library_product. */
+void vvcpu_library_threads(int n);
+
 /* At least n numbers of the calling thread's own, valid until its next call; NULL (and a failure kept) without memory. */
 vv_real *vvcpu_scratch(const char *function, int64_t n);
 

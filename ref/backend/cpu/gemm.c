@@ -39,6 +39,14 @@ void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int t
     if (alone) omp_set_num_threads(keep);
 }
 
+VVB_DEF void vvb_library_product(vv_real *c, const vv_real *a, const vv_real *b, int64_t M, int64_t N, int64_t K)
+{
+    vvcpu_ready();
+    vvcpu_library_threads(vvb_get_info()->threads);
+    library_product(c, N, a, K, 0, b, K, 1, M, N, K, 1, 0);
+    vvcpu_library_threads(1);
+}
+
 #else /* BLAS=none: our own blocked product; sums run in an order that no compiler or instruction set can change */
 
 enum { MR = 4, NR = 64 / sizeof(vv_real), KB = 256 }; /* NR: one 512-bit register of columns */
@@ -86,6 +94,11 @@ void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int t
             }
         }
     }
+}
+
+VVB_DEF void vvb_library_product(vv_real *c, const vv_real *a, const vv_real *b, int64_t M, int64_t N, int64_t K)
+{
+    vvb_matmul(c, N, a, K, 0, b, K, 1, M, N, K, 1, 0);
 }
 #endif
 

@@ -91,17 +91,26 @@ static void describe(void)
     info.deterministic = 1;
 }
 
+/* Our own loop runs the tiles, so each library call must stay on its thread. The OpenMP flavour does that inside a parallel region
+ * by itself, and setting its number would set ours. */
+void vvcpu_library_threads(int n)
+{
+#ifdef VV_OPENBLAS
+    if (openblas_get_parallel() == 1) openblas_set_num_threads(n);
+#elif defined(VV_ACCELERATE)
+    char text[16];
+    snprintf(text, sizeof text, "%d", n);
+    setenv("VECLIB_MAXIMUM_THREADS", text, 1);
+#else
+    (void)n;
+#endif
+}
+
 VVB_DEF void vvb_init(int threads)
 {
     if (!info.name) {
         describe();
-#ifdef VV_OPENBLAS
-        /* Our own loop runs the tiles, so each call must stay on its thread. The OpenMP flavour does that inside a parallel
-         * region by itself, and setting its number would set ours. */
-        if (openblas_get_parallel() == 1) openblas_set_num_threads(1);
-#elif defined(VV_ACCELERATE)
-        setenv("VECLIB_MAXIMUM_THREADS", "1", 1);
-#endif
+        vvcpu_library_threads(1);
     }
     omp_set_dynamic(0);
     info.threads = threads > 0 ? threads : default_threads();

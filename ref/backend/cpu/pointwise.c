@@ -28,13 +28,14 @@ static double tree(const double *s, int64_t n)
     return tree(s, half) + tree(s + half, n - half);
 }
 
-VVB_DEF void vvb_dot(vv_real *y, const vv_real *x, const vv_real *w, int64_t n)
+/* sum x w; w NULL: sum x */
+static double sum_of_products(const char *function, const vv_real *x, const vv_real *w, int64_t n)
 {
     const int64_t blocks = (n + BLOCK - 1) / BLOCK;
     double *sums = vv_calloc(blocks + 1, sizeof *sums);
     if (!sums) {
-        vvcpu_fail("dot", "out of memory");
-        return;
+        vvcpu_fail(function, "out of memory");
+        return 0;
     }
 #pragma omp parallel for schedule(static) if (n >= VVCPU_GRAIN)
     for (int64_t k = 0; k < blocks; k++) {
@@ -43,9 +44,14 @@ VVB_DEF void vvb_dot(vv_real *y, const vv_real *x, const vv_real *w, int64_t n)
         if (v) VVCPU_SUM(sums[k], m, i, (double)u[i] * (double)v[i]);
         else VVCPU_SUM(sums[k], m, i, u[i]);
     }
-    y[0] = blocks ? (vv_real)tree(sums, blocks) : 0;
+    const double sum = blocks ? tree(sums, blocks) : 0;
     free(sums);
+    return sum;
 }
+
+VVB_DEF void vvb_dot(vv_real *y, const vv_real *x, const vv_real *w, int64_t n) { y[0] = (vv_real)sum_of_products("dot", x, w, n); }
+
+VVB_DEF double vvb_sum_squares(const vv_real *x, int64_t n) { return sum_of_products("sum_squares", x, x, n); }
 
 VVB_DEF void vvb_add_fwd(vv_real *y, const vv_real *x, const vv_real *b, int64_t R, int64_t C, int64_t Rb)
 {
