@@ -64,7 +64,7 @@ endif
 
 # ---- library and command ----------------------------------------------------------------------------------------
 CLI_SRC := $(sort $(wildcard ref/cli/*.c))
-LIB_SRC := $(sort $(filter-out $(CLI_SRC),$(wildcard ref/*/*.c ref/backend/cpu/*.c)))
+LIB_SRC := $(sort $(wildcard ref/*.c) $(filter-out $(CLI_SRC),$(wildcard ref/*/*.c ref/backend/cpu/*.c)))
 obj      = $(1:%.c=$(BUILD)/obj/%.o)
 LIB     := $(BUILD)/libversavit.a
 COMMAND := $(BUILD)/versavit
