@@ -88,6 +88,7 @@ help:
 	@echo "make lint       formatting, static analysis, direction of the includes"
 	@echo "make format     clang-format on every C file"
 	@echo "make deps       find or install the libraries needed"
+	@echo "make install    library, headers, command, manual: PREFIX=/usr/local DESTDIR= (make uninstall takes them away)"
 	@echo "make clean      remove build/ and demo/"
 	@echo "variables: REAL=float|double BLAS=openblas|none|accelerate|other ARCH=native| SAN=1 BACKEND=cpu|PATH.a CC=gcc|clang WERROR=1"
 
@@ -110,3 +111,5 @@ Q := $(if $(V),,@)
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
 include tests/tests.mk
+
+include install.mk

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/versavit.h"
 #include "optim/adamw.h"
@@ -99,6 +100,13 @@ int64_t versavit_tensors(const versavit_model *m) { return m->model.vit->params.
 
 const char *versavit_tensor_name(const versavit_model *m, int64_t i) { return tensor(m, i) ? tensor(m, i)->name : NULL; }
 
+int64_t versavit_find(const versavit_model *m, const char *name)
+{
+    for (int64_t i = 0; i < versavit_tensors(m); i++)
+        if (!strcmp(tensor(m, i)->name, name)) return i;
+    return -1;
+}
+
 int versavit_tensor_shape(const versavit_model *m, int64_t i, int64_t shape[5])
 {
     const vv_tensor *x = tensor(m, i);
@@ -159,6 +167,7 @@ int versavit_freeze(versavit_model *m, int64_t i, int frozen, versavit_error *e)
     vv_tensor *x = tensor(m, i);
     if (!x) return told(e, no_such(m, i, &err), &err);
     x->needs_grad = !frozen;
+    if (frozen) x->has_grad = 0; /* or the next step would still move it */
     return 0;
 }
 
@@ -260,6 +269,6 @@ int versavit_step(versavit_model *m, const versavit_adamw *a, double *norm, vers
     for (int g = 0; g < 2; g++)
         m->optimizer->group[g] = (vv_adamw_group){a->lr, a->beta1, a->beta2, a->eps, g == 0 ? a->weight_decay : 0};
     const vv_status s = vv_adamw_step(m->optimizer, a->max_norm, norm, &err);
-    if (s == VV_OK) vv_params_zero_grad(&m->model.vit->params);
+    vv_params_zero_grad(&m->model.vit->params); /* after a failure too: what is not finite would stay so for ever */
     return told(e, s, &err);
 }

@@ -46,11 +46,12 @@ void versavit_free(versavit_model *m); /* NULL is fine */
 /* ---- weights: number 0 to versavit_tensors(m) - 1, under their Hugging Face names ------------------------------------------- */
 int64_t versavit_tensors(const versavit_model *m);
 const char *versavit_tensor_name(const versavit_model *m, int64_t i);                         /* NULL out of range */
+int64_t versavit_find(const versavit_model *m, const char *name);                             /* its number; -1: no such tensor */
 int versavit_tensor_shape(const versavit_model *m, int64_t i, int64_t shape[5]);              /* the rank; 0 out of range */
 int versavit_get(const versavit_model *m, int64_t i, float *values, versavit_error *e);       /* values [product of the shape] */
 int versavit_set(versavit_model *m, int64_t i, const float *values, versavit_error *e);
 int versavit_gradient(const versavit_model *m, int64_t i, float *values, versavit_error *e);  /* zeros when there is none yet */
-int versavit_freeze(versavit_model *m, int64_t i, int frozen, versavit_error *e);             /* a frozen tensor costs no backward */
+int versavit_freeze(versavit_model *m, int64_t i, int frozen, versavit_error *e);             /* no backward, no step; its gradient is dropped */
 
 /* ---- pictures to features -------------------------------------------------------------------------------------------------- */
 typedef struct {
@@ -78,7 +79,8 @@ versavit_adamw versavit_adamw_default(void); /* 1e-3, 0.9, 0.999, 1e-8, 0.01, cl
 int versavit_forward(versavit_model *m, const versavit_picture *pictures, int64_t n, versavit_features *f, versavit_error *e);
 /* dfeatures [rows, cols] of the last forward, once. Gradients add up until the step. */
 int versavit_backward(versavit_model *m, const float *dfeatures, versavit_error *e);
-/* *norm (may be NULL): the global gradient norm before clipping. */
+/* *norm (may be NULL): the global gradient norm before clipping. One that is not finite is status 5: no weight changes, and the gradients
+ * are cleared all the same, so that the next batch starts afresh. */
 int versavit_step(versavit_model *m, const versavit_adamw *a, double *norm, versavit_error *e);
 
 #ifdef __cplusplus

@@ -40,7 +40,7 @@ check: deps
 	@$(SUB) check-golden
 
 check-cli: build
-	@set -e; for t in tests/cli/run.sh tests/cli/alloc.sh tests/link/run.sh; do echo "== $$t"; sh $$t $(COMMAND); done
+	@set -e; for t in tests/cli/run.sh tests/cli/alloc.sh tests/link/run.sh tests/api/run.sh; do echo "== $$t"; sh $$t $(COMMAND); done
 
 # this flavour's recordings against the committed ones
 check-golden: build

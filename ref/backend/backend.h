@@ -17,9 +17,12 @@
  * Accuracy, with u = vvb_get_info()->unit_roundoff and every error measured against exact arithmetic on the given inputs:
  *  EXACT     equal
  *  ULP(n)    at most n units in the last place
- *  DOT(K)    |error| <= 4 sqrt(K) u gauge for each element, and RMS(error) <= sqrt(K) u RMS(gauge), plus K*2^-149 for
- *            underflow in float. The gauge is the same formula with every term taken absolutely.
- *            (4x the worst sequential float sum measured; the provable 2K would hide one dropped term once K > 2900.)  */
+ *  DOT(K)    |error| <= 4 sqrt(K) u gauge for each element, and RMS(error) <= sqrt(K) u RMS(gauge) over many elements (over
+ *            n of them times 1 + 3/sqrt(n): of few it is a matter of chance), plus K*2^-149 for underflow in float. K = 0
+ *            counts as 1. The gauge is the same formula with every term taken absolutely; what is added to (dw, acc) is one
+ *            of the terms, named below or not.
+ *            (4x the worst sequential float sum measured; the provable 2K would hide one dropped term once K > 2900.)
+ * Scalars (a, alpha, eps, scale) come in double and may be rounded to vv_real first: that too is error.                 */
 #ifndef VV_BACKEND_H
 #define VV_BACKEND_H
 
@@ -109,10 +112,11 @@ void vvb_elementary(vv_real *y, const vv_real *x, int64_t n, vvb_function f);
 
 /* ---- pointwise, sums, rows --------------------------------------------------------------------------------------
  * axpy:   y[i] += a x[i].                     2n FLOPs, DOT(2), gauge |y| + |a||x|.
- * scale:  y[i] = a x[i]; y may be x.           n FLOPs, ULP(1).
+ * scale:  y[i] = a x[i]; y may be x.           n FLOPs, ULP(2).
  * dot:    y[0] = sum_i x[i] w[i]; w NULL: sum_i x[i]. Lanes and blocks are added in double in a fixed tree.
  *         2n FLOPs, DOT(n), gauge sum |x||w|.
- * add:    y[r,c] = x[r,c] + b[r mod Rb, c]: b [Rb,C] is repeated along the rows (Rb = 1: a bias; Rb = R: a plain sum).
+ * add:    y[r,c] = x[r,c] + b[r mod Rb, c]: b [Rb,C] is repeated along the rows (Rb = 1: a bias; Rb = R: a plain sum; Rb = 0
+ *         only with R = 0).
  *         y may be x. bwd: db[k,c] += sum of dy over the rows r with r mod Rb = k (dx is dy itself: nothing to compute);
  *         R C FLOPs each; fwd ULP(1), bwd DOT(R/Rb), gauge sum |dy|.
  * gather_rows: y[i,:] = x[idx[i],:], i < R, x [Rx,C], idx [R] with 0 <= idx < Rx (checked by the caller). EXACT.
@@ -147,7 +151,8 @@ void vvb_linear_bwd(vv_real *dx, vv_real *dw, vv_real *db, const vv_real *dy, co
  * y[r,c] = (x[r,c] - mean[r]) rstd[r] w[c] + b[c];   rstd = 1 / sqrt(var + eps), var biased (divided by C).
  *   x,y,dx,dy [R,C]   w,b,dw,db [C]   mean,rstd [R] written by fwd, read by bwd.   C >= 1.
  * NaN and Inf stay in their row. FLOPs 8RC fwd, 14RC bwd.
- * fwd DOT(C), gauge (|x| + mean|x|) rstd |w| + |b|. bwd with n = (x - mean) rstd, N = (|x| + mean|x|) rstd:
+ * fwd DOT(C), gauge (|x| + mean|x|) rstd |w| + |b|; of mean: mean|x|; of rstd: rstd (1 + rstd mean|x|).
+ * bwd with n = (x - mean) rstd, N = (|x| + mean|x|) rstd:
  * dx DOT(C), gauge rstd (G + mean G + N mean(G N)), G = |dy||w|; dw DOT(R+C), gauge sum_r |dy| N; db DOT(R), gauge sum_r |dy|. */
 void vvb_layernorm_fwd(vv_real *y, vv_real *mean, vv_real *rstd, const vv_real *x, const vv_real *w, const vv_real *b,
                        int64_t R, int64_t C, double eps);
@@ -168,7 +173,8 @@ void vvb_gelu_bwd(vv_real *dx, const vv_real *dy, const vv_real *x, int64_t n, v
  * table: pos (host) [N,P] holds P coordinates of each token. With F = D / (2P) frequencies an axis, angle d = a F + k of
  *   token n is pos[n,a] theta^(-k/F), a < P, k < F;  cos, sin [N, D/2]. P = 2: the first F angles turn with the row, the
  *   others with the column. P = 1 is the usual rotary. Angles, cos and sin are computed in double, rounded once.
- *   D divisible by 2P. N D FLOPs by convention. ULP(1) for angles below 2^21; theta^(-k/F) in double.
+ *   D divisible by 2P. N D FLOPs by convention. For angles below 2^21: ULP(1), and besides 2^-48 |angle|,
+ *   because exponent, frequency and angle are rounded to double (theta up to 10^7).
  * fwd: every head of every row is rotated, pairs are (d, d + D/2), d < D/2 ("rotate half", not neighbours):
  *   y[d] = x[d] cos - x[d+D/2] sin;   y[d+D/2] = x[d+D/2] cos + x[d] sin.
  *   x, y: N rows with the strides ldx, ldy >= H D, heads side by side. y may be x.

@@ -13,8 +13,12 @@ vv_status vv_json_parse(json_t **out, const char *text, size_t n, const char *wh
 {
     json_error_t e;
     *out = NULL;
+    errno = 0;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-    if (!root && json_error_code(&e) == json_error_out_of_memory) return vv_no_memory(err, where);
+    if (errno == ENOMEM) { /* jansson calls that a wrong text, or goes on with part of a string */
+        json_decref(root);
+        return vv_no_memory(err, where);
+    }
     if (!root)
         return vv_fail(err, VV_FILE, "%s: line %d, column %d: no valid JSON: %s", where, e.line, e.column, e.text);
     if (!json_is_object(root)) {
@@ -67,6 +71,15 @@ vv_status vv_json_load(json_t **out, const char *path, int64_t max_bytes, vv_err
     if (s == VV_OK) s = vv_json_parse(out, text, n, path, err);
     free(text);
     return s;
+}
+
+char *vv_json_text(const json_t *value, size_t flags)
+{
+    errno = 0;
+    char *text = value ? json_dumps(value, flags) : NULL;
+    if (errno != ENOMEM) return text;
+    free(text);
+    return NULL;
 }
 
 const char *vv_json_found(const json_t *value, char *buf, size_t size)

@@ -40,6 +40,9 @@ vv_status vv_json_need(const json_t *obj, const char *where, const char *key, vv
 /* No other keys than those of the NULL-terminated list (for our own files, where an unknown key is a typing slip). */
 vv_status vv_json_only(const json_t *obj, const char *where, const char *const *keys, vv_error *err) VV_MUST_USE;
 
+/* json_dumps that fails without memory, where jansson 2.14 may leave out a character; free() it. NULL for NULL. */
+char *vv_json_text(const json_t *value, size_t flags);
+
 /* A value in few words for messages ("the string \"abc\"", "the real 1.5", "nothing" for NULL), cut to size;
  * returns buf. */
 const char *vv_json_found(const json_t *value, char *buf, size_t size);

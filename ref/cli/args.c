@@ -112,7 +112,7 @@ int cli_parse(int argc, char **argv, const cli_usage *u, const cli_option *optio
     for (int i = 1; i < argc; i++) help |= !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
     if (help) {
         print_help(u, options);
-        *status = 0;
+        *status = cli_end(VV_OK, NULL);
         return 0;
     }
     s = read_options(argc, argv, u, all, count, &err);

@@ -41,7 +41,7 @@ void cli_start(void); /* progress, warnings, signal handlers */
 void cli_line(void);  /* ends a progress line before something else is printed */
 
 /* "micro" is data/configs/micro.json for folder "configs"; a path stays what it is. In fresh memory. The folder data/ is looked for
- * where VERSAVIT_DATA says, in the current folder, and beside the program. */
+ * where VERSAVIT_DATA says, in the current folder, and beside the program; ../share/versavit of an installed one is the same. */
 char *cli_data_file(const char *folder, const char *name);
 
 int cmd_init(int argc, char **argv);

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/rng.h"
 #include "cli/cli.h"
 #include "model/versavit.h"
@@ -350,7 +351,7 @@ int cmd_bench(int argc, char **argv)
     json_t *list = json ? json_array() : NULL;
     vv_status st = s.repeat < 1 ? vv_fail(&err, VV_USAGE, "--repeat: expected at least 1; found 0") : VV_OK;
     if (st == VV_OK) st = n ? run(args, n, &s, list, &err) : run(usual, sizeof usual / sizeof *usual, &s, list, &err);
-    char *text = list && st == VV_OK ? json_dumps(list, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
+    char *text = list && st == VV_OK ? vv_json_text(list, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
     if (text) puts(text);
     free(text);
     json_decref(list);

@@ -28,7 +28,7 @@ int cmd_diff(int argc, char **argv)
     vv_compare_summary sum;
     r.list = r.json ? json_array() : NULL;
     vv_status s = vv_compare(args[0], args[1], &o, report_line, &r, &sum, &err);
-    s = report_end(&r, args[0], args[1], s, &sum);
+    s = report_end(&r, args[0], args[1], s, &sum, &err);
     json_decref(r.list);
     return cli_end(s, &err);
 }

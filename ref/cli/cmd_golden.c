@@ -98,7 +98,7 @@ static int golden_check(int argc, char **argv)
     vv_compare_summary sum;
     r.list = r.json ? json_array() : NULL;
     vv_status s = vv_compare(args[0], args[1], &o, report_line, &r, &sum, &err);
-    s = report_end(&r, args[0], args[1], s, &sum);
+    s = report_end(&r, args[0], args[1], s, &sum, &err);
     json_decref(r.list);
     return cli_end(s, &err);
 }
@@ -141,10 +141,14 @@ int cmd_golden(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < n; i++)
         if (!strcmp(argv[1], verbs[i].name)) return verbs[i].run(argc - 1, argv + 1);
     const int asked = argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
+    if (argc > 1 && !asked) {
+        fprintf(stderr, "versavit: golden %s: unknown verb; see versavit golden --help\n", argv[1]);
+        return VV_USAGE;
+    }
     FILE *to = asked ? stdout : stderr;
     fprintf(to, "usage: versavit golden VERB [ARGUMENT...]\n\nGolden files: what other backends are checked against. "
                 "Each verb has --help.\n\n");
     for (size_t i = 0; i < n; i++) fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
     fprintf(to, "\nexample:\n  %s\n", check_usage.example);
-    return asked ? 0 : VV_USAGE;
+    return asked ? cli_end(VV_OK, NULL) : VV_USAGE;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/json.h"
 #include "cli/cli.h"
 #include "model/versavit.h"
 
@@ -104,20 +105,25 @@ static int64_t group(const table *t, module *out)
 static vv_status print_json(const table *t, const module *m, int64_t modules, int64_t total, vv_error *err)
 {
     json_t *list = json_array(), *by = json_object();
-    for (int64_t i = 0; i < t->n; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I}", "name", t->at[i].name, "dtype", t->at[i].dtype,
+    int ok = list && by;
+    for (int64_t i = 0; ok && i < t->n; i++)
+        ok = !json_array_append_new(list,
+                                    json_pack("{s:s, s:s, s:s, s:I}", "name", t->at[i].name, "dtype", t->at[i].dtype,
                                               "shape", t->at[i].shape, "count", (json_int_t)t->at[i].n));
-    for (int64_t k = 0; k < modules; k++) {
+    for (int64_t k = 0; ok && k < modules; k++) {
         char *name = vv_asprintf("%.*s", m[k].length, m[k].name);
-        if (name) json_object_set_new(by, name, json_integer((json_int_t)m[k].n));
+        ok = name && !json_object_set_new(by, name, json_integer((json_int_t)m[k].n));
         free(name);
     }
-    json_t *root = json_pack("{s:I, s:o, s:o}", "parameters", (json_int_t)total, "modules", by, "tensors", list);
-    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-    if (text) puts(text);
+    json_t *root = json_pack("{s:I, s:O, s:O}", "parameters", (json_int_t)total, "modules", by, "tensors", list);
+    char *text = ok && root ? vv_json_text(root, JSON_INDENT(1)) : NULL;
+    ok = text != NULL;
+    if (ok) puts(text);
     free(text);
     json_decref(root);
-    return text ? VV_OK : vv_no_memory(err, "json");
+    json_decref(list);
+    json_decref(by);
+    return ok ? VV_OK : vv_no_memory(err, "json");
 }
 
 static vv_status print(const table *t, int json, int tensors, vv_error *err)

@@ -2,8 +2,7 @@
 
 #include "backend/backend.h"
 #include "cli/cli.h"
-
-#define VERSION "0.1.0"
+#include "versavit.h"
 
 typedef struct {
     const char *name;
@@ -31,13 +30,13 @@ static int help(FILE *to)
                 "  versavit init --config tiny --seed 1 -o model\n"
                 "  versavit encode --model model picture.png -o features.safetensors --pca picture-pca.png\n\n"
                 "versavit --version tells how it was built and which matrix product it found.\n");
-    return to == stdout ? 0 : VV_USAGE;
+    return to == stdout ? cli_end(VV_OK, NULL) : VV_USAGE;
 }
 
 static int version(void)
 {
     const vvb_info *i = vvb_get_info();
-    printf("versavit %s, %s, backend %s (ABI %d)\n", VERSION, VV_REAL_NAME, i->name, VVB_ABI);
+    printf("versavit %s, %s, backend %s (ABI %d)\n", VERSAVIT_VERSION, VV_REAL_NAME, i->name, VVB_ABI);
     printf("products: %s, core %s\n", i->product, i->core);
     printf("device:   %s, %d thread%s\n", i->device, i->threads, i->threads == 1 ? "" : "s");
     return cli_end(VV_OK, NULL);

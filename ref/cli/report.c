@@ -1,19 +1,25 @@
 /* The table of a comparison, for golden check and diff. */
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "cli/report.h"
+
+/* JSON has no NaN and no infinity */
+static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 void report_line(void *ctx, const vv_comparison *c)
 {
     report *r = ctx;
     const int fails = c->verdict != VV_PASS && c->verdict != VV_ABSENT;
     if (r->json) {
-        json_array_append_new(r->list, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:f, s:f}", "key", c->key,
-                                                 "verdict", vv_verdict_name(c->verdict), "rel_rms", c->rel_rms,
-                                                 "max_abs", c->max_abs, "limit", c->limit, "floor", c->floor,
-                                                 "worst_index", (json_int_t)c->worst, "want", c->want, "got", c->got));
+        json_t *line = json_pack("{s:s, s:s, s:o, s:o, s:f, s:f, s:I, s:o, s:o}", "key", c->key, "verdict",
+                                 vv_verdict_name(c->verdict), "rel_rms", number(c->rel_rms), "max_abs",
+                                 number(c->max_abs), "limit", c->limit, "floor", c->floor, "worst_index",
+                                 (json_int_t)c->worst, "want", number(c->want), "got", number(c->got));
+        r->incomplete |= json_array_append_new(r->list, line);
         return;
     }
     if (c->floor > 0 && c->rel_rms / c->floor > r->most) r->most = c->rel_rms / c->floor;
@@ -26,7 +32,7 @@ void report_line(void *ctx, const vv_comparison *c)
            c->limit, c->max_abs, (long long)c->worst, c->want, c->got);
 }
 
-vv_status report_end(report *r, const char *a, const char *b, vv_status s, const vv_compare_summary *sum)
+vv_status report_end(report *r, const char *a, const char *b, vv_status s, const vv_compare_summary *sum, vv_error *err)
 {
     if (s != VV_OK && s != VV_DIFFERS) return s;
     if (r->json) {
@@ -34,8 +40,9 @@ vv_status report_end(report *r, const char *a, const char *b, vv_status s, const
             json_pack("{s:b, s:I, s:I, s:I, s:I, s:s, s:O}", "equal", s == VV_OK, "tensors", (json_int_t)sum->tensors,
                       "failed", (json_int_t)sum->failed, "absent", (json_int_t)sum->absent, "extra",
                       (json_int_t)sum->extra, "first", sum->first, "comparisons", r->list);
-        char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+        char *text = root && !r->incomplete ? vv_json_text(root, JSON_INDENT(1)) : NULL;
         if (text) puts(text);
+        else s = vv_no_memory(err, "json");
         free(text);
         json_decref(root);
         return s;

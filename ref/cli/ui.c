@@ -57,10 +57,9 @@ static void on_signal(int n)
 void cli_start(void)
 {
     vv_listen(listen, NULL);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGHUP, on_signal);
-    signal(SIGPIPE, on_signal);
+    static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    for (size_t i = 0; i < sizeof caught / sizeof *caught; i++)
+        if (signal(caught[i], SIG_IGN) != SIG_IGN) signal(caught[i], on_signal); /* nohup stays nohup */
 }
 
 int cli_end(vv_status s, const vv_error *err)
@@ -75,19 +74,43 @@ int cli_end(vv_status s, const vv_error *err)
 }
 
 /* ---- data files ------------------------------------------------------------------------------------------------------------ */
+#ifdef __APPLE__
+int _NSGetExecutablePath(char *path, uint32_t *size); /* of mach-o/dyld.h, which is not C99 */
+#endif
+
+/* the path of this program, links resolved; 0 when the system does not tell */
+static int program(char *exe, size_t size)
+{
+#ifdef __APPLE__
+    char raw[1024];
+    uint32_t n = sizeof raw;
+    char *real = _NSGetExecutablePath(raw, &n) == 0 ? realpath(raw, NULL) : NULL;
+    const int ok = real && strlen(real) < size;
+    if (ok) strcpy(exe, real);
+    free(real);
+    return ok;
+#else
+    const ssize_t n = readlink("/proc/self/exe", exe, size - 1);
+    exe[n > 0 ? n : 0] = 0;
+    return n > 0;
+#endif
+}
+
+/* data/ above build/versavit and build/FLAVOUR/versavit; share/versavit/ above PREFIX/bin/versavit */
 static char *beside_program(const char *folder, const char *name)
 {
+    static const char *const places[] = {"data", "share/versavit"};
     char exe[1024];
-    const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0) return NULL;
-    exe[n] = 0;
-    for (int up = 0; up < 3; up++) { /* build/versavit and build/FLAVOUR/versavit */
+    if (!program(exe, sizeof exe)) return NULL;
+    for (int up = 0; up < 3; up++) {
         char *slash = strrchr(exe, '/');
         if (!slash) return NULL;
         *slash = 0;
-        char *path = vv_asprintf("%s/data/%s/%s.json", exe, folder, name);
-        if (path && access(path, R_OK) == 0) return path;
-        free(path);
+        for (int i = 0; i < 2; i++) {
+            char *path = vv_asprintf("%s/%s/%s/%s.json", exe, places[i], folder, name);
+            if (path && access(path, R_OK) == 0) return path;
+            free(path);
+        }
     }
     return NULL;
 }

@@ -160,7 +160,7 @@ vv_status vv_preprocess_save(const vv_preprocess *p, const char *path, vv_error 
     if (root && p->fixed_h)
         failed = json_object_set_new(root, "fixed_size",
                                      json_pack("[II]", (json_int_t)p->fixed_h, (json_int_t)p->fixed_w)) != 0;
-    char *text = failed ? NULL : json_dumps(root, JSON_INDENT(2));
+    char *text = failed ? NULL : vv_json_text(root, JSON_INDENT(2));
     json_decref(root);
     if (!text) return vv_no_memory(err, "the preprocessing configuration");
     vv_out *out = NULL;

@@ -46,8 +46,7 @@ static vv_status axis_make(axis *a, int64_t in, int64_t out, vv_error *err)
     a->k = vv_calloc(vv_mul(out, a->taps), sizeof *a->k);
     double *w = vv_calloc(a->taps, sizeof *w);
     if (!a->x0 || !a->n || !a->k || !w) {
-        free(w);
-        axis_free(a);
+        free(w); /* the caller frees the axis */
         return vv_no_memory(err, "the weights of a resize");
     }
     const double inverse = 1.0 / fs;

@@ -1,5 +1,6 @@
 #include "golden/compare.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 #include "base/json.h"
 
 static const double DEFAULT_MULTIPLE = 16, LEAST_FLOOR = 0x1p-24;
-static const int64_t INDEX_BYTES = 64 << 20;
+static const int64_t INDEX_BYTES = 64 << 20, EXACT_IN_DOUBLE = (int64_t)1 << 53;
 
 const char *vv_verdict_name(vv_verdict v)
 {
@@ -29,7 +30,12 @@ static vv_status read_doubles(double **out, const vv_st *st, const vv_st_entry *
     } else {
         int64_t *i = vv_calloc(e->n, sizeof *i);
         s = i ? vv_st_read_i64(st, e, i, err) : vv_no_memory(err, e->name);
-        for (int64_t k = 0; s == VV_OK && k < e->n; k++) v[k] = (double)i[k];
+        for (int64_t k = 0; s == VV_OK && k < e->n; k++) {
+            v[k] = (double)i[k];
+            if (i[k] > EXACT_IN_DOUBLE || i[k] < -EXACT_IN_DOUBLE)
+                s = vv_fail(err, VV_FILE, "%s: %s: expected whole numbers up to 2^53; found %lld", vv_st_path(st),
+                            e->name, (long long)i[k]);
+        }
         free(i);
     }
     if (s == VV_OK) *out = v;
@@ -96,16 +102,19 @@ static vv_status load_index(json_t **out, const vv_st *st, vv_error *err)
 {
     const char *text = vv_st_metadata(st, "index");
     if (text) {
-        json_error_t e;
-        *out = strlen(text) < (size_t)INDEX_BYTES ? json_loads(text, JSON_REJECT_DUPLICATES, &e) : NULL;
-        if (json_is_array(*out)) return VV_OK;
+        errno = 0;
+        *out = strlen(text) < (size_t)INDEX_BYTES ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+        if (json_is_array(*out) && errno != ENOMEM) return VV_OK;
         json_decref(*out);
+        *out = NULL;
+        if (errno == ENOMEM) return vv_no_memory(err, vv_st_path(st));
         return vv_fail(err, VV_FILE, "%s: __metadata__.index: expected a JSON list", vv_st_path(st));
     }
     if (!(*out = json_array())) return vv_no_memory(err, vv_st_path(st));
     for (int64_t i = 0; i < vv_st_count(st); i++)
-        json_array_append_new(
-            *out, json_pack("{s:s, s:s, s:b}", "key", vv_st_at(st, i)->name, "class", "CHAIN", "required", 1));
+        if (json_array_append_new(
+                *out, json_pack("{s:s, s:s, s:b}", "key", vv_st_at(st, i)->name, "class", "CHAIN", "required", 1)))
+            return vv_no_memory(err, vv_st_path(st));
     return VV_OK;
 }
 
@@ -125,6 +134,9 @@ static vv_status read_entry(entry *e, const json_t *item, const vv_st *st, vv_er
     VV_TRY(vv_json_bool(item, vv_st_path(st), "required", &e->required, err));
     VV_TRY(vv_json_real(item, vv_st_path(st), "floor", 0, HUGE_VAL, &e->floor, err));
     e->exact = class && !strcmp(class, "EXACT");
+    if (class && !e->exact && strcmp(class, "CHAIN"))
+        return vv_fail(err, VV_FILE, "%s: index: %s: class: expected \"EXACT\" or \"CHAIN\"; found \"%.40s\"",
+                       vv_st_path(st), e->key, class);
     if (!vv_st_find(st, e->key))
         return vv_fail(err, VV_FILE, "%s: index: %s is not in the file", vv_st_path(st), e->key);
     return VV_OK;
@@ -215,7 +227,7 @@ static vv_status copy_with_index(const vv_st *ref, const json_t *index, const ch
     static const char *const keep[] = {"versavit_golden", "precision", "case", "vision_config", "tap"};
     const char *meta[2 * (sizeof keep / sizeof *keep) + 3] = {0};
     size_t m = 0;
-    char *text = json_dumps(index, JSON_COMPACT | JSON_REAL_PRECISION(3));
+    char *text = vv_json_text(index, JSON_COMPACT | JSON_REAL_PRECISION(3));
     const int64_t n = vv_st_count(ref);
     vv_st_decl *decl = vv_calloc(n, sizeof *decl);
     vv_stw *w = NULL;

@@ -1,3 +1,4 @@
+#include "base/json.h"
 #include "golden/record.h"
 
 #include <jansson.h>
@@ -110,13 +111,15 @@ static int required(const char *key) { return !strchr(key, '#') && !strstr(key, 
 static char *index_text(const recorder *r)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; i < r->n; i++) {
+    int ok = list != NULL;
+    for (int64_t i = 0; ok && i < r->n; i++) {
         const char *key = r->decl[i].name;
         const int exact = strstr(key, "/in/") || strstr(key, "/w/");
-        json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "key", key, "class", exact ? "EXACT" : "CHAIN",
-                                              "required", required(key)));
+        json_t *entry =
+            json_pack("{s:s, s:s, s:b}", "key", key, "class", exact ? "EXACT" : "CHAIN", "required", required(key));
+        ok = !json_array_append_new(list, entry);
     }
-    char *text = list ? json_dumps(list, JSON_COMPACT) : NULL;
+    char *text = ok ? vv_json_text(list, JSON_COMPACT) : NULL;
     json_decref(list);
     return text;
 }

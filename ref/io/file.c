@@ -170,15 +170,14 @@ vv_status vv_out_sync(vv_out *out, vv_error *err)
  * error. */
 static vv_status sync_folder(const char *path, vv_error *err)
 {
-    char *folder = vv_strdup(path);
-    if (!folder) return vv_no_memory(err, path);
+    char folder[NAME_MAX_BYTES]; /* no allocation: the file stands already */
+    snprintf(folder, sizeof folder, "%s", path);
     char *slash = strrchr(folder, '/');
     if (slash) slash[slash == folder] = 0; /* "/x" is in "/" */
     const int fd = open(slash ? folder : ".", O_RDONLY | O_CLOEXEC);
     const int bad = fd >= 0 && fsync(fd) && errno != EINVAL && errno != ENOTSUP;
     const int why = errno;
     if (fd >= 0) close(fd);
-    free(folder);
     return bad ? vv_fail(err, VV_FILE, "%s: written, but its folder cannot be synced: %s", path, strerror(why)) : VV_OK;
 }
 

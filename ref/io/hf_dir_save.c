@@ -88,17 +88,19 @@ static char *index_text(const save *s)
                  !json_object_set_new(map, s->decls[i].name, json_string(name));
     }
     json_t *root = json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)s->total, "weight_map", map);
-    char *text = ok && root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    char *text = ok && root ? vv_json_text(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     return text;
 }
 
 static vv_status write_index(save *s, vv_error *err)
 {
+    errno = 0;
     char *path = vv_path_join(s->dir, INDEX), *text = index_text(s);
     vv_status st = VV_OK;
     if (!path) st = vv_no_memory(err, s->dir);
-    else if (!text) st = vv_fail(err, VV_USAGE, "%s: a tensor is declared twice, or no memory", path);
+    else if (!text && errno == ENOMEM) st = vv_no_memory(err, path);
+    else if (!text) st = vv_fail(err, VV_USAGE, "%s: a tensor is declared twice", path);
     if (st == VV_OK) st = vv_out_open(&s->index, path, err);
     if (st == VV_OK) st = vv_out_write(s->index, text, strlen(text), err);
     if (st == VV_OK) st = vv_out_write(s->index, "\n", 1, err);

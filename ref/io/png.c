@@ -2,6 +2,7 @@
  *
  * libpng reports errors by longjmp: everything it may jump over lives in one struct, each entry point has its setjmp
  * and the work is in a function below it. */
+#include <errno.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -27,8 +28,8 @@ static void on_error(png_structp png, png_const_charp message)
     job *j = png_get_error_ptr(png);
     /* A refusal of ours has been described already; everything else is libpng's, in its own words. */
     if (j->status == VV_OK) {
-        j->status = VV_FILE;
-        (void)vv_fail(j->err, VV_FILE, "%s: damaged PNG: %s", j->where, message);
+        j->status = errno == ENOMEM ? vv_no_memory(j->err, j->where)
+                                    : vv_fail(j->err, VV_FILE, "%s: damaged PNG: %s", j->where, message);
     }
     png_longjmp(png, 1);
 }
@@ -128,6 +129,7 @@ vv_status vv_png_decode(vv_image *out, const unsigned char *bytes, int64_t n, co
 {
     *out = (vv_image){0, 0, NULL};
     job j = {.bytes = bytes, .left = n, .out = out, .where = where, .err = err};
+    errno = 0; /* on_error tells a lack of memory by it */
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &j, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     const vv_status s = info ? guarded_read(&j, png, info) : vv_no_memory(err, "reading a PNG");
@@ -179,6 +181,7 @@ vv_status vv_image_write_png(const vv_image *image, const char *path, vv_error *
                        (long long)image->h, (long long)image->w, VV_IMAGE_SIDE);
     job j = {.image = image, .where = path, .err = err};
     VV_TRY(vv_out_open(&j.file, path, err));
+    errno = 0;
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &j, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     const vv_status s = info ? guarded_write(&j, png, info) : vv_no_memory(err, "writing a PNG");

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,8 +89,11 @@ static vv_status describe_all(vv_stw *w, json_t *header, const vv_st_decl *decls
         at += s->bytes;
         if (json_object_get(header, d->name))
             return vv_fail(err, VV_USAGE, "%s: tensor '%.150s' is declared twice", w->path, d->name);
+        errno = 0;
         if (!describe(header, d, s))
-            return vv_fail(err, VV_USAGE, "%s: tensor '%.150s': the name is no UTF-8, or no memory", w->path, d->name);
+            return errno == ENOMEM
+                       ? vv_no_memory(err, w->path)
+                       : vv_fail(err, VV_USAGE, "%s: tensor '%.150s': the name is no UTF-8", w->path, d->name);
     }
     return VV_OK;
 }
@@ -103,8 +107,10 @@ static vv_status add_metadata(json_t *header, const char *path, const char *cons
         if (!strcmp(meta[0], "format") && !strcmp(meta[1], "pt")) continue;
         if (json_object_get(m, meta[0]))
             return vv_fail(err, VV_USAGE, "%s: __metadata__: '%.150s' is given twice", path, meta[0]);
+        errno = 0;
         if (json_object_set_new(m, meta[0], json_string(meta[1])))
-            return vv_fail(err, VV_USAGE, "%s: __metadata__: '%.150s': no UTF-8, or no memory", path, meta[0]);
+            return errno == ENOMEM ? vv_no_memory(err, path)
+                                   : vv_fail(err, VV_USAGE, "%s: __metadata__: '%.150s': no UTF-8", path, meta[0]);
     }
     return VV_OK;
 }
@@ -114,6 +120,7 @@ static vv_status add_metadata(json_t *header, const char *path, const char *cons
 /* Length, JSON, spaces up to a multiple of 8. */
 static vv_status write_header(vv_stw *w, const json_t *header, vv_error *err)
 {
+    errno = 0;
     const size_t n = json_dumpb(header, NULL, 0, JSON_COMPACT), padded = (n + 7) / 8 * 8;
     if (padded > HEADER_MAX)
         return vv_fail(err, VV_USAGE, "%s: a header of %zu bytes: expected at most %d", w->path, padded, HEADER_MAX);
@@ -124,8 +131,8 @@ static vv_status write_header(vv_stw *w, const json_t *header, vv_error *err)
     }
     for (int i = 0; i < 8; i++) text[i] = (unsigned char)((uint64_t)padded >> 8 * i);
     memset(text + 8, ' ', padded);
-    json_dumpb(header, (char *)text + 8, n, JSON_COMPACT);
-    const vv_status s = vv_out_pwrite(w->out, text, 8 + padded, 0, err);
+    const int complete = json_dumpb(header, (char *)text + 8, n, JSON_COMPACT) == n && errno != ENOMEM;
+    const vv_status s = complete ? vv_out_pwrite(w->out, text, 8 + padded, 0, err) : vv_no_memory(err, w->path);
     free(text);
     w->begin = 8 + (int64_t)padded;
     return s;

@@ -1,3 +1,4 @@
+#include "base/json.h"
 #include "model/versavit.h"
 
 #include <stdlib.h>
@@ -81,7 +82,7 @@ static vv_status save_config(const vv_model *m, const char *path, vv_error *err)
 {
     json_t *root = json_pack("{s:[s], s:s, s:o}", "architectures", "VersaViT", "model_type", "versavit",
                              "vision_config", vv_vit_config_to_json(&m->vit->config));
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    char *text = root ? vv_json_text(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text) return vv_no_memory(err, path);
     vv_out *out = NULL;

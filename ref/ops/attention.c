@@ -14,7 +14,11 @@ static void backward(vv_tape *t, vv_node *nd)
     const int64_t S = nd->n[0], H = nd->n[1], C = vv_last(o), D = C / H, ld = 3 * C;
     const vv_real *x = vv_f(qkv);
     const vv_into d = vv_grad(t, qkv);
-    /* the backend writes dq, dk, dv, so a second reader of qkv would need a copy: there is none, and vv_attention says so */
+    if (d.acc) { /* the backend writes dq, dk, dv: what the other reader left there would be lost */
+        char full[VV_NAME_MAX];
+        vv_tape_fail(t, VV_USAGE, "%s: attention: expected to be the only reader of qkv", vv_name(o, full));
+        return;
+    }
     VV_RUN(t, scores(nd->table, S, H) * (double)(10 * D + 8),
            vvb_attention_bwd(d.p, d.p + C, d.p + 2 * C, o->grad, vv_f(o), C, vv_f(nd->saved[0]), x, ld, x + C, ld,
                              x + 2 * C, ld, nd->table, S, H, D, nd->s[0]));
@@ -34,8 +38,8 @@ vv_tensor *vv_attention(vv_tape *t, const char *name, vv_tensor *qkv, const int3
 {
     if (!vv_ready(t, 1, qkv)) return NULL;
     const int64_t N = vv_rows(qkv), C = vv_last(qkv) / 3;
-    if (!vv_expect(t, "attention", name, H > 0 && vv_last(qkv) % (3 * H) == 0,
-                   "q, k and v, each divisible by the heads", "qkv", qkv))
+    if (!vv_expect(t, "attention", name, H > 0 && vv_last(qkv) % (3 * H) == 0 && !qkv->is_param,
+                   "an activation of q, k and v, each divisible by the heads", "qkv", qkv))
         return NULL;
     if (!vv_expect(t, "attention", name, segments_valid(cu, S, N), "segments that cover the rows, from 0 upwards",
                    "qkv", qkv))

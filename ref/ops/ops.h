@@ -25,7 +25,8 @@ vv_rope_angles vv_rope_table(vv_tape *t, const int32_t *pos, int64_t N, int64_t 
  * must have no other reader (its value is gone). */
 vv_tensor *vv_rope(vv_tape *t, const char *name, vv_tensor *x, vv_rope_angles a, int64_t heads);
 
-/* qkv [N,3 H D], q then k then v, heads side by side; cu (host, [S+1]) the segments' prefix sums. o [N,H D]. */
+/* qkv [N,3 H D], q then k then v, heads side by side; cu (host, [S+1]) the segments' prefix sums. o [N,H D].
+ * qkv is an activation, and a gradient must reach it from here alone. */
 vv_tensor *vv_attention(vv_tape *t, const char *name, vv_tensor *qkv, const int32_t *cu, int64_t S, int64_t H,
                         double scale);
 

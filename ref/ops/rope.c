@@ -19,7 +19,7 @@ vv_rope_angles vv_rope_table(vv_tape *t, const int32_t *pos, int64_t N, int64_t 
 static void backward(vv_tape *t, vv_node *nd)
 {
     vv_tensor *x = nd->in[0], *cos = nd->saved[0], *y = nd->out[0];
-    const int64_t N = cos->dim[0], D = 2 * cos->dim[1], heads = nd->n[0], C = y->n / N;
+    const int64_t N = cos->dim[0], D = 2 * cos->dim[1], heads = nd->n[0], C = vv_last(y);
     /* y took over x's memory and is x's only reader, so its gradient, turned back in place, becomes x's */
     VV_RUN(t, 3 * N * heads * D, vvb_rope_bwd(y->grad, C, y->grad, C, vv_f(cos), vv_f(nd->saved[1]), N, heads, D));
     vv_grad_hand_over(t, x, y);

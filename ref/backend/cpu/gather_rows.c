@@ -14,6 +14,7 @@ enum { STRIP = 64 }; /* a thread owns columns, not rows: an index may repeat */
 VVB_DEF void vvb_gather_rows_bwd(vv_real *dx, const vv_real *dy, const int32_t *idx, int64_t R, int64_t C, int64_t Rx,
                                  int acc)
 {
+    if (!dx) return;
     if (!acc) vvb_zero(dx, Rx * C * (int64_t)sizeof *dx);
 #pragma omp parallel for schedule(static) if (R * C >= VVCPU_GRAIN)
     for (int64_t c0 = 0; c0 < C; c0 += STRIP) {

@@ -29,6 +29,7 @@ VVB_DEF void vvb_gelu_fwd(vv_real *y, const vv_real *x, int64_t n, vvb_gelu_kind
 
 VVB_DEF void vvb_gelu_bwd(vv_real *dx, const vv_real *dy, const vv_real *x, int64_t n, vvb_gelu_kind kind, int acc)
 {
+    if (!dx) return;
     if (kind == VVB_GELU_ERF && acc) LOOP(dx[i] += dy[i] * erf_slope(x[i]);)
     else if (kind == VVB_GELU_ERF) LOOP(dx[i] = dy[i] * erf_slope(x[i]);)
     else if (acc) LOOP(dx[i] += dy[i] * quick_slope(x[i]);)

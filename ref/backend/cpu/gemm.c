@@ -20,8 +20,9 @@
 static void library_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b,
                             int64_t ldb, int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
 {
+    /* a stride of 0, of a matrix without columns, is an error to some libraries: they would leave c as it was */
     CBLAS_GEMM(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)M, (int)N, (int)K,
-               (vv_real)alpha, a, (int)lda, b, (int)ldb, (vv_real)beta, c, (int)ldc);
+               (vv_real)alpha, a, (int)vv_max(lda, 1), b, (int)vv_max(ldb, 1), (vv_real)beta, c, (int)vv_max(ldc, 1));
 }
 
 void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,

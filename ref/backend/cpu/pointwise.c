@@ -63,6 +63,7 @@ VVB_DEF void vvb_add_fwd(vv_real *y, const vv_real *x, const vv_real *b, int64_t
 /* [R,C] seen as [R/Rb, Rb C]: the sum over the repeats is a sum of columns */
 VVB_DEF void vvb_add_bwd(vv_real *db, const vv_real *dy, int64_t R, int64_t C, int64_t Rb)
 {
+    if (!db || R == 0) return;
     const int64_t whole = R / Rb, rest = R % Rb;
     vvcpu_add_column_sums(db, dy, whole, Rb * C);
     vvcpu_add_column_sums(db, dy + whole * Rb * C, 1, rest * C);

@@ -45,5 +45,5 @@ VVB_DEF void vvb_rope_fwd(vv_real *y, int64_t ldy, const vv_real *x, int64_t ldx
 VVB_DEF void vvb_rope_bwd(vv_real *dx, int64_t lddx, const vv_real *dy, int64_t lddy, const vv_real *cos,
                           const vv_real *sin, int64_t N, int64_t H, int64_t D)
 {
-    rotate(dx, lddx, dy, lddy, cos, sin, -1, N, H, D);
+    if (dx) rotate(dx, lddx, dy, lddy, cos, sin, -1, N, H, D);
 }
