@@ -1,5 +1,5 @@
 # Tests: one executable per tests/FOLDER/test_NAME.c, run in the order of the layers; the first failing file stops the run.
-TEST_LAYERS := base io data backend tape ops nn model golden eval
+TEST_LAYERS := base io data backend tape ops nn model optim golden eval
 TEST_SRC    := $(foreach l,$(TEST_LAYERS),$(sort $(wildcard tests/$(l)/test_*.c)))
 TEST_HELP   := $(sort $(wildcard tests/*.c tests/oracle/*.c))
 TEST_BIN    := $(TEST_SRC:%.c=$(BUILD)/%)
