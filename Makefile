@@ -36,13 +36,13 @@ BUILD   := $(if $(filter float-openblas,$(FLAVOUR)),build,build/$(FLAVOUR))
 
 # ---- flags ------------------------------------------------------------------------------------------------------
 # Never fast-math. -ffp-contract=off keeps the bits of everything outside BLAS the same for every instruction set.
+comma    := ,
 PC_LIBS  := libpng libjpeg jansson
 CPPFLAGS += -Iref -D_POSIX_C_SOURCE=200809L $(shell pkg-config --cflags $(PC_LIBS) 2>/dev/null)
 CFLAGS   ?= -O3 -g
 FLAGS    := -std=c99 -pedantic -Wall -Wextra -Wshadow -Wstrict-prototypes -ffp-contract=off -fno-math-errno \
             -fno-trapping-math -fPIC -fopenmp $(if $(ARCH),-march=$(ARCH)) $(if $(WERROR),-Werror) \
             $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-comma    := ,
 LDLIBS   += $(or $(shell pkg-config --libs $(PC_LIBS) 2>/dev/null),-lpng -ljpeg -ljansson) -lm
 ifeq ($(REAL),double)
 CPPFLAGS += -DVV_DOUBLE
@@ -84,6 +84,9 @@ help:
 	@echo "make check      all tests, float and double (about 2 minutes)"
 	@echo "make smoke      the first thing to run after a change (under a minute, no root)"
 	@echo "make check-all  exhaustive: every float of the elementary functions, all BLAS flavours, clang (nightly)"
+	@echo "make check-torch  against PyTorch and transformers, live (makes a virtual environment of about 1 GB the first time)"
+	@echo "make conformance  BACKEND=PATH.a: a line per operation and shape, PASS or FAIL (ONLY=\"gelu 130\")"
+	@echo "make fuzz       every reader of files, FUZZ_SECONDS=60 each (clang)"
 	@echo "make golden     regenerate golden/ (double, BLAS=none): the same bytes on every machine"
 	@echo "make lint       formatting, static analysis, direction of the includes"
 	@echo "make format     clang-format on every C file"

@@ -28,7 +28,7 @@ run-tests: $(RUN) $(COMMAND)
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SUB   = $(MAKE) --no-print-directory -j$(JOBS)
 
-.PHONY: smoke check check-all check-cli check-golden golden demo lint format clean
+.PHONY: smoke check check-all check-cli check-golden check-torch golden demo lint format clean
 smoke:
 	@$(SUB) run-tests LAYERS="base backend tape" && $(SUB) check-golden
 
@@ -56,12 +56,18 @@ golden: deps
 	    build/float-none/versavit golden floors build/double-none/$$c.safetensors build/float-none/$$c.safetensors -o golden/$$c.safetensors; \
 	    echo "golden/$$c.safetensors"; done
 
+# against PyTorch and transformers, live; the first time makes a virtual environment (build/torch-venv)
+check-torch: deps
+	@$(SUB) build && $(SUB) build REAL=double
+	@set -e; python=$$(scripts/torch/setup); $$python scripts/torch/check_tower.py && $$python scripts/torch/check_pixels.py
+
 check-all: check
 	@VVT_EXHAUSTIVE=1 $(SUB) run-tests LAYERS=backend
 	@$(SUB) run-tests BLAS=none
 	@$(SUB) run-tests SAN=1
 	@$(SUB) run-tests CC=clang
 	@sh tests/cli/alloc.sh $(COMMAND) all
+	@$(SUB) check-conformance
 	@scripts/check-blas-flavours
 
 IMAGE ?= data/samples/shapes.png data/samples/street.png data/samples/stripes.png
@@ -90,3 +96,6 @@ format:
 	@clang-format -i $(C_FILES)
 clean:
 	rm -rf build demo
+
+include tests/fuzz.mk
+include tests/conformance.mk
