@@ -139,7 +139,11 @@ static vv_status encode_one(encoder *e, vv_tape *t, int64_t i, vv_error *err)
     memcpy(layer, e->layer, sizeof e->layer);
     layer[e->n_layers] = e->model.vit->config.depth - 1; /* for the picture, when no layer is named */
     const vv_vit_wanted want = {layer, e->n_layers + 1, tap, e->out != NULL};
-    VV_TRY(vv_batch_add(&b, &e->model.preprocess, &e->image[i], e->path[i], err));
+    const vv_status added = vv_batch_add(&b, &e->model.preprocess, &e->image[i], e->path[i], err);
+    if (added != VV_OK) {
+        vv_batch_free(&b);
+        return added;
+    }
     const int64_t dim[2] = {b.rows, b.width};
     vv_tensor *x = vv_input(t, "pixel_values", VV_REALS, 2, dim, b.pixel_values);
     vv_tensor *merged = vv_vit_forward(t, e->model.vit, x, b.grid, b.n, &want);

@@ -121,7 +121,7 @@ char *cli_data_file(const char *folder, const char *name)
     if (strchr(name, '/') || (n > 5 && !strcmp(name + n - 5, ".json"))) return vv_strdup(name);
     const char *data = getenv("VERSAVIT_DATA");
     char *here = vv_asprintf("%s/%s/%s.json", data ? data : "data", folder, name);
-    if (data || (here && access(here, R_OK) == 0)) return here;
+    if (!here || data || access(here, R_OK) == 0) return here;
     char *there = beside_program(folder, name);
     if (!there) return here; /* the error names the usual place */
     free(here);

@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* madvise: POSIX has no advice that takes pages back */
 #include "io/file.h"
 
 #include <errno.h>
@@ -44,6 +45,14 @@ vv_status vv_map_open(vv_map *map, const char *path, vv_error *err)
     const vv_status s = map_fd(map, fd, path, err);
     close(fd); /* the mapping stays */
     return s;
+}
+
+void vv_map_done(const vv_map *map, int64_t offset, int64_t bytes)
+{
+    const int64_t page = (int64_t)sysconf(_SC_PAGESIZE);
+    if (!map->mapping || page <= 0 || offset < 0 || bytes < 0 || offset > map->bytes - bytes) return;
+    const int64_t first = (offset + page - 1) / page * page, end = (offset + bytes) / page * page; /* whole pages only */
+    if (end > first) (void)madvise((char *)map->mapping + first, (size_t)(end - first), MADV_DONTNEED);
 }
 
 void vv_map_close(vv_map *map)

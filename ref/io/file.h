@@ -16,6 +16,8 @@ typedef struct {
 } vv_map;
 
 vv_status vv_map_open(vv_map *map, const char *path, vv_error *err) VV_MUST_USE;
+/* These bytes have been read and will hardly be needed again: their memory may be taken back (they are read anew if they are). */
+void vv_map_done(const vv_map *map, int64_t offset, int64_t bytes);
 void vv_map_close(vv_map *map); /* zeroes it; a zeroed map is fine */
 
 /* A file being written under a temporary name beside its target, which appears complete or not at all.

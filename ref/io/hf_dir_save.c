@@ -111,15 +111,10 @@ static vv_status write_index(save *s, vv_error *err)
 }
 
 /* Removes a file of the other form, which readers would take for the newer one. */
-static vv_status remove_stale(const char *dir, const char *name, vv_error *err)
+static vv_status remove_stale(const char *path, vv_error *err)
 {
-    char *path = vv_path_join(dir, name);
-    if (!path) return vv_no_memory(err, dir);
-    const int bad = unlink(path) && errno != ENOENT;
-    const vv_status s =
-        bad ? vv_fail(err, VV_FILE, "%s: is out of date now but cannot be removed: %s", path, strerror(errno)) : VV_OK;
-    free(path);
-    return s;
+    if (unlink(path) == 0 || errno == ENOENT) return VV_OK;
+    return vv_fail(err, VV_FILE, "%s: is out of date now but cannot be removed: %s", path, strerror(errno));
 }
 
 static vv_status write_all(save *s, vv_weights_get get, void *ctx, vv_error *err)
@@ -134,7 +129,8 @@ static vv_status write_all(save *s, vv_weights_get get, void *ctx, vv_error *err
 
 static vv_status commit_all(save *s, vv_error *err)
 {
-    vv_status st = VV_OK;
+    char *stale = vv_path_join(s->dir, s->shards == 1 ? INDEX : SINGLE); /* before the first file stands */
+    vv_status st = stale ? VV_OK : vv_no_memory(err, s->dir);
     for (int64_t k = 0; k < s->shards && st == VV_OK; k++) {
         st = vv_stw_commit(s->shard[k], err);
         s->shard[k] = NULL;
@@ -143,7 +139,9 @@ static vv_status commit_all(save *s, vv_error *err)
         st = vv_out_commit(s->index, err);
         s->index = NULL;
     }
-    return st == VV_OK ? remove_stale(s->dir, s->shards == 1 ? INDEX : SINGLE, err) : st;
+    if (st == VV_OK) st = remove_stale(stale, err);
+    free(stale);
+    return st;
 }
 
 vv_status vv_weights_save(const char *dir, const vv_st_decl *decls, int64_t n, int64_t max_shard_bytes,

@@ -296,6 +296,8 @@ void vv_st_close(vv_st *st)
 }
 
 const char *vv_st_path(const vv_st *st) { return st->path; }
+
+void vv_st_done(const vv_st *st, const vv_st_entry *e) { vv_map_done(&st->map, e->offset, e->bytes); }
 int64_t vv_st_count(const vv_st *st) { return st->n; }
 const vv_st_entry *vv_st_at(const vv_st *st, int64_t i) { return i >= 0 && i < st->n ? &st->entries[i] : NULL; }
 

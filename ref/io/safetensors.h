@@ -44,6 +44,9 @@ const vv_st_entry *vv_st_at(const vv_st *st, int64_t i);          /* in the orde
 const vv_st_entry *vv_st_find(const vv_st *st, const char *name); /* NULL when absent */
 const char *vv_st_metadata(const vv_st *st, const char *key);     /* NULL when absent */
 
+/* The tensor has been used: the file's pages under it may leave memory (a mapped checkpoint would double what loading takes). */
+void vv_st_done(const vv_st *st, const vv_st_entry *e);
+
 /* All n elements. real and f64: from F16, BF16, F32, F64, each value rounded once at most. i64: from the integer
  * types and BOOL. Another type, a U64 beyond int64 and a BOOL other than 0 or 1 are VV_FILE. st may be NULL (then
  * messages name no file). */

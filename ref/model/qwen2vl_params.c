@@ -129,6 +129,7 @@ static vv_status load_one(vv_tensor *x, const vv_weights *w, const char *name, v
     if (!v) return vv_no_memory(err, name);
     const vv_status s = vv_st_read_real(file, e, v, err);
     if (s == VV_OK) vvb_upload(x->data, v, x->n * (int64_t)sizeof *v);
+    vv_st_done(file, e);
     free(v);
     return s;
 }

@@ -149,6 +149,7 @@ vv_tensor *vv_param_new(vv_params *ps, const char *name, int ndim, const int64_t
         x->n = vv_mul(x->n, dim[i]);
     }
     const int64_t bytes = vv_mul(x->n, sizeof(vv_real));
+    if (bytes < 0) x->n = 0; /* so that freeing it counts nothing */
     if (!x->name || bytes < 0) goto no_memory;
     if (!ps->dry && !(x->data = vvb_alloc(bytes))) {
         (void)vvb_error(); /* told here instead */

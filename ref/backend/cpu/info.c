@@ -106,8 +106,26 @@ void vvcpu_library_threads(int n)
 #endif
 }
 
+/* Scratch memory. Grow-only, one buffer a thread: a fresh allocation per call would cost page faults each time. It lives as
+ * long as its thread; the pointer in thread storage keeps it reachable. */
+static vv_real *scratch;
+static int64_t scratch_n;
+#pragma omp threadprivate(scratch, scratch_n)
+
+/* Another number of threads ends those that are too many, and their pointers with them. */
+static void free_scratch(void)
+{
+#pragma omp parallel
+    {
+        free(scratch);
+        scratch = NULL;
+        scratch_n = 0;
+    }
+}
+
 VVB_DEF void vvb_init(int threads)
 {
+    if (info.threads) free_scratch();
     if (!info.name) {
         describe();
         vvcpu_library_threads(1);
@@ -160,12 +178,6 @@ VVB_DEF void vvb_upload(void *dst, const void *host, int64_t bytes) { copy_bytes
 VVB_DEF void vvb_download(void *host, const void *src, int64_t bytes) { copy_bytes(host, src, bytes); }
 VVB_DEF void vvb_copy(void *dst, const void *src, int64_t bytes) { copy_bytes(dst, src, bytes); }
 VVB_DEF void vvb_sync(void) {}
-
-/* Grow-only, one buffer a thread: a fresh allocation per call would cost page faults each time. It lives as long as its
- * thread; the pointer in thread storage keeps it reachable. */
-static vv_real *scratch;
-static int64_t scratch_n;
-#pragma omp threadprivate(scratch, scratch_n)
 
 vv_real *vvcpu_scratch(const char *function, int64_t n)
 {

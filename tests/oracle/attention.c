@@ -1,0 +1,160 @@
+/* Rotary embedding and attention: the formulas of backend/backend.h, term by term. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "oracle/oracle.h"
+
+/* ---- rotary --------------------------------------------------------------------------------------------------------- */
+void vvo_rope_table(vvo_out cos, vvo_out sin, const int32_t *pos, int64_t N, int64_t P, int64_t D, double theta)
+{
+    const int64_t F = D / (2 * P);
+    for (int64_t k = 0; k < F; k++) {
+        const vvt_ref frequency = powl((vvt_ref)theta, -(vvt_ref)k / (vvt_ref)F);
+        for (int64_t n = 0; n < N; n++)
+            for (int64_t a = 0; a < P; a++) {
+                const int64_t d = n * (D / 2) + a * F + k;
+                const vvt_ref angle = (vvt_ref)pos[n * P + a] * frequency;
+                cos.v[d] += cosl(angle);
+                sin.v[d] += sinl(angle);
+                cos.g[d] += 0x1p-48L * fabsl(angle);
+                sin.g[d] += 0x1p-48L * fabsl(angle);
+            }
+    }
+}
+
+/* y[to] = x[d] c - x[e] s */
+static void turn(vvo_out y, int64_t to, vv_real x, vvt_ref c, vv_real other, vvt_ref s)
+{
+    y.v[to] += (vvt_ref)x * c - (vvt_ref)other * s;
+    y.g[to] += fabsl((vvt_ref)x * c) + fabsl((vvt_ref)other * s);
+}
+
+void vvo_rope_fwd(vvo_out y, int64_t ldy, const vv_real *x, int64_t ldx, const vv_real *cos, const vv_real *sin,
+                  int64_t N, int64_t H, int64_t D)
+{
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t d = 0; d < D / 2; d++) {
+                const vvt_ref c = (vvt_ref)cos[n * (D / 2) + d], s = (vvt_ref)sin[n * (D / 2) + d];
+                const vv_real lo = x[n * ldx + h * D + d], hi = x[n * ldx + h * D + d + D / 2];
+                turn(y, n * ldy + h * D + d, lo, c, hi, s);
+                turn(y, n * ldy + h * D + d + D / 2, hi, c, lo, -s);
+            }
+}
+
+void vvo_rope_bwd(vvo_out dx, int64_t lddx, const vv_real *dy, int64_t lddy, const vv_real *cos, const vv_real *sin,
+                  int64_t N, int64_t H, int64_t D)
+{
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t h = 0; h < H; h++)
+            for (int64_t d = 0; d < D / 2; d++) {
+                const vvt_ref c = (vvt_ref)cos[n * (D / 2) + d], s = (vvt_ref)sin[n * (D / 2) + d];
+                const vv_real lo = dy[n * lddy + h * D + d], hi = dy[n * lddy + h * D + d + D / 2];
+                turn(dx, n * lddx + h * D + d, lo, c, hi, -s);
+                turn(dx, n * lddx + h * D + d + D / 2, hi, c, lo, s);
+            }
+}
+
+/* ---- attention ------------------------------------------------------------------------------------------------------ */
+static vvt_ref dot(const vv_real *a, const vv_real *b, int64_t n)
+{
+    vvt_ref s = 0;
+    for (int64_t i = 0; i < n; i++) s += (vvt_ref)a[i] * (vvt_ref)b[i];
+    return s;
+}
+
+static vvt_ref abs_dot(const vv_real *a, const vv_real *b, int64_t n)
+{
+    vvt_ref s = 0;
+    for (int64_t i = 0; i < n; i++) s += fabsl((vvt_ref)a[i] * (vvt_ref)b[i]);
+    return s;
+}
+
+static int64_t longest(const int32_t *cu, int64_t S)
+{
+    int64_t n = 0;
+    for (int64_t s = 0; s < S; s++) n = vv_max(n, cu[s + 1] - cu[s]);
+    return n;
+}
+
+/* One row of scores against the n keys of its segment; returns E = 1 + 2 max scale |q||k|. */
+static vvt_ref scores(vvt_ref *s, const vv_real *q, const vv_real *k, int64_t ldk, int64_t n, int64_t D, double scale)
+{
+    vvt_ref most = 0;
+    for (int64_t j = 0; j < n; j++) {
+        s[j] = (vvt_ref)scale * dot(q, k + j * ldk, D);
+        most = fmaxl(most, fabsl((vvt_ref)scale) * abs_dot(q, k + j * ldk, D));
+    }
+    return 1 + 2 * most;
+}
+
+/* s becomes its softmax; returns log sum exp */
+static vvt_ref softmax(vvt_ref *s, int64_t n)
+{
+    vvt_ref max = s[0], sum = 0;
+    for (int64_t j = 0; j < n; j++) max = s[j] > max ? s[j] : max;
+    for (int64_t j = 0; j < n; j++) sum += expl(s[j] - max);
+    for (int64_t j = 0; j < n; j++) s[j] = expl(s[j] - max) / sum;
+    return max + logl(sum);
+}
+
+void vvo_attention_fwd(vvo_out o, int64_t ldo, vvo_out lse, const vv_real *q, int64_t ldq, const vv_real *k,
+                       int64_t ldk, const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D,
+                       double scale)
+{
+    const int64_t most = longest(cu, S);
+    vvt_ref *p = calloc((size_t)most + 1, sizeof *p);
+    for (int64_t s = 0; p && s < S; s++)
+        for (int64_t i = cu[s]; i < cu[s + 1]; i++)
+            for (int64_t h = 0; h < H; h++) {
+                const int64_t n = cu[s + 1] - cu[s], first = cu[s];
+                const vvt_ref E = scores(p, q + i * ldq + h * D, k + first * ldk + h * D, ldk, n, D, scale);
+                const vvt_ref l = softmax(p, n), same_k = sqrtl((vvt_ref)(n + D) / (vvt_ref)(most + D));
+                lse.v[i * H + h] += l;
+                lse.g[i * H + h] += same_k * (fabsl(l) + E);
+                for (int64_t j = 0; j < n; j++)
+                    for (int64_t d = 0; d < D; d++) {
+                        const vvt_ref t = p[j] * (vvt_ref)v[(first + j) * ldv + h * D + d];
+                        o.v[i * ldo + h * D + d] += t;
+                        o.g[i * ldo + h * D + d] += same_k * E * fabsl(t);
+                    }
+            }
+    free(p);
+}
+
+/* y[d] += f x[d], with the gauge |g||x[d]| */
+static void add_row(vvo_out y, int64_t at, vvt_ref f, vvt_ref g, const vv_real *x, int64_t D)
+{
+    for (int64_t d = 0; d < D; d++) {
+        y.v[at + d] += f * (vvt_ref)x[d];
+        y.g[at + d] += g * fabsl((vvt_ref)x[d]);
+    }
+}
+
+void vvo_attention_bwd(vvo_out dq, vvo_out dk, vvo_out dv, const vv_real *dO, const vv_real *o, int64_t ldo,
+                       const vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
+                       const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale)
+{
+    const int64_t most = longest(cu, S);
+    vvt_ref *p = calloc((size_t)most + 1, sizeof *p);
+    for (int64_t s = 0; p && s < S; s++)
+        for (int64_t i = cu[s]; i < cu[s + 1]; i++)
+            for (int64_t h = 0; h < H; h++) {
+                const int64_t n = cu[s + 1] - cu[s], c = h * D;
+                const vv_real *qi = q + i * ldq + c, *dOi = dO + i * ldo + c, *oi = o + i * ldo + c;
+                const vvt_ref E = scores(p, qi, k + cu[s] * ldk + c, ldk, n, D, scale);
+                const vvt_ref delta = dot(dOi, oi, D), abs_delta = abs_dot(dOi, oi, D);
+                const vvt_ref same_k = sqrtl((vvt_ref)(n + D) / (vvt_ref)(most + D)), f = (vvt_ref)scale;
+                for (int64_t j = 0; j < n; j++) {
+                    const int64_t t = cu[s] + j; /* the token that is looked at */
+                    const vv_real *kj = k + t * ldk + c, *vj = v + t * ldv + c;
+                    const vvt_ref pj = expl(p[j] - (vvt_ref)lse[i * H + h]);
+                    const vvt_ref ds = f * pj * (dot(dOi, vj, D) - delta);
+                    const vvt_ref abs_ds = same_k * fabsl(f) * E * pj * (abs_dot(dOi, vj, D) + abs_delta);
+                    add_row(dq, i * ldq + c, ds, abs_ds, kj, D);
+                    add_row(dk, t * ldk + c, ds, abs_ds, qi, D);
+                    add_row(dv, t * ldv + c, pj, same_k * E * pj, dOi, D);
+                }
+            }
+    free(p);
+}

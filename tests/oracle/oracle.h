@@ -1,0 +1,59 @@
+/* The independent judge of backend/backend.h: every function again, as naive loops written from the formulas of the contract,
+ * each with its gauge (the same formula, every term taken absolutely). No code is shared with ref/ but the number type, no
+ * BLAS, no blocks, no threads: slow and plain. All arrays are host memory, laid out as the contract says.
+ *
+ * Every result is ADDED to the value and its gauge: the caller starts from zeros where the contract writes, from what stood
+ * there (and its absolute value) where it adds. */
+#ifndef VVT_ORACLE_H
+#define VVT_ORACLE_H
+
+#include "base/base.h"
+
+/* Reference values. A judge must be better than what it judges, and the double build is judged too: hence long double, which
+ * has 11 bits more than double on x86-64. Where it has none to spare (arm64 of macOS, valgrind) the reference is as rough as
+ * the double build, so every tolerance is widened by the reference's own bound, K LDBL_EPSILON gauge: nothing on x86-64. */
+typedef long double vvt_ref;
+
+typedef struct {
+    vvt_ref *v, *g; /* values and gauges, both with the layout of the array they judge */
+} vvo_out;
+
+void vvo_axpy(vvo_out y, const vv_real *x, double a, int64_t n);
+void vvo_scale(vvo_out y, const vv_real *x, double a, int64_t n);
+void vvo_dot(vvo_out y, const vv_real *x, const vv_real *w, int64_t n);
+void vvo_add_fwd(vvo_out y, const vv_real *x, const vv_real *b, int64_t R, int64_t C, int64_t Rb);
+void vvo_add_bwd(vvo_out db, const vv_real *dy, int64_t R, int64_t C, int64_t Rb);
+void vvo_gather_rows_fwd(vvo_out y, const vv_real *x, const int32_t *idx, int64_t R, int64_t C);
+void vvo_gather_rows_bwd(vvo_out dx, const vv_real *dy, const int32_t *idx, int64_t R, int64_t C);
+
+/* c holds what stood there; beta multiplies it here */
+void vvo_matmul(vvo_out c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb, int tb,
+                int64_t M, int64_t N, int64_t K, double alpha, double beta);
+void vvo_linear_fwd(vvo_out y, const vv_real *x, const vv_real *w, const vv_real *b, const vv_real *res, int64_t R,
+                    int64_t Ci, int64_t Co);
+void vvo_linear_bwd(vvo_out dx, vvo_out dw, vvo_out db, const vv_real *dy, const vv_real *x, const vv_real *w,
+                    int64_t R, int64_t Ci, int64_t Co);
+
+void vvo_layernorm_fwd(vvo_out y, vvo_out mean, vvo_out rstd, const vv_real *x, const vv_real *w, const vv_real *b,
+                       int64_t R, int64_t C, double eps);
+void vvo_layernorm_bwd(vvo_out dx, vvo_out dw, vvo_out db, const vv_real *dy, const vv_real *x, const vv_real *w,
+                       const vv_real *mean, const vv_real *rstd, int64_t R, int64_t C);
+void vvo_gelu_fwd(vvo_out y, const vv_real *x, int64_t n, int quick);
+void vvo_gelu_bwd(vvo_out dx, const vv_real *dy, const vv_real *x, int64_t n, int quick);
+
+/* The gauges of the tables are the errors allowed besides one ulp. */
+void vvo_rope_table(vvo_out cos, vvo_out sin, const int32_t *pos, int64_t N, int64_t P, int64_t D, double theta);
+void vvo_rope_fwd(vvo_out y, int64_t ldy, const vv_real *x, int64_t ldx, const vv_real *cos, const vv_real *sin,
+                  int64_t N, int64_t H, int64_t D);
+void vvo_rope_bwd(vvo_out dx, int64_t lddx, const vv_real *dy, int64_t lddy, const vv_real *cos, const vv_real *sin,
+                  int64_t N, int64_t H, int64_t D);
+
+/* The gauges of a segment of length n are multiplied by sqrt(K(n) / K(longest n)), so that one K serves the whole array. */
+void vvo_attention_fwd(vvo_out o, int64_t ldo, vvo_out lse, const vv_real *q, int64_t ldq, const vv_real *k,
+                       int64_t ldk, const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D,
+                       double scale);
+void vvo_attention_bwd(vvo_out dq, vvo_out dk, vvo_out dv, const vv_real *dO, const vv_real *o, int64_t ldo,
+                       const vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
+                       const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale);
+
+#endif
