@@ -1,4 +1,6 @@
-/* axpy, scale, dot, and the broadcast add with its gradient. */
+/* axpy, scale, dot, sum of squares, and the broadcast add with its gradient. */
+#include <float.h>
+
 #include "oracle/cases.h"
 
 /* ---- axpy, scale: size n; the factor is exact in binary, or (variant 2) half a unit off ------------------------------------------ */
@@ -84,6 +86,53 @@ static const vvt_op OPS[] = {
     {"add_bwd", .shape = add_bwd_shape, .run = add_bwd_run, .oracle = add_bwd_oracle, ROWS},
 };
 
-static Suite *suite(void) { return vvt_op_suite("backend/pointwise", OPS, sizeof OPS / sizeof OPS[0]); }
+/* ---- sum_squares: a double on the host, in both builds --------------------------------------------------------------------- */
+enum { MANY = 70001 };
+
+static double sum_squares(const vv_real *host, int64_t n)
+{
+    vvt_buffer x = vvt_buffer_new(host, n * (int64_t)sizeof *host);
+    const double sum = vvb_sum_squares(vvt_buffer_at(&x), n);
+    const char *error = vvb_error();
+    if (error || !vvt_buffer_intact(&x))
+        ck_abort_msg("sum_squares of %lld: %s", (long long)n, error ? error : "overwrites");
+    vvt_buffer_free(&x);
+    return sum;
+}
+
+START_TEST(squares)
+{
+    static const int64_t size[] = {0, 1, 2, 3, 5, 17, 50, 4096, 4097, 16389, MANY};
+    static vv_real x[MANY];
+    for (size_t i = 0; i < sizeof size / sizeof size[0]; i++)
+        for (vvt_fill f = VVT_INTEGERS; f <= VVT_POSITIVE; f++) {
+            const int64_t n = size[i];
+            vvt_fill_array(x, n, f, "squares");
+            const vvt_ref want = vvo_sum_squares(x, n), n1 = (vvt_ref)vv_max(n, 1);
+            const double got = sum_squares(x, n);
+            const vvt_ref allowed =
+                f == VVT_INTEGERS ? 0 : (4 * sqrtl(n1) * 0x1p-53L + n1 * (vvt_ref)LDBL_EPSILON) * want;
+            if (!(fabsl((vvt_ref)got - want) <= allowed))
+                ck_abort_msg("sum_squares of %lld: %.17g, should be %.17Lg", (long long)n, got, want);
+            for (int threads = 1; threads <= 4; threads++) {
+                vvb_init(threads);
+                if (vvb_get_info()->deterministic && sum_squares(x, n) != got)
+                    ck_abort_msg("%d threads: other bits", threads);
+            }
+            vvb_init(0);
+        }
+    x[MANY / 2] = (vv_real)NAN;
+    ck_assert(isnan(sum_squares(x, MANY)));
+    x[MANY / 2] = (vv_real)-INFINITY;
+    ck_assert(isinf(sum_squares(x, MANY)));
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = vvt_op_suite("backend/pointwise", OPS, sizeof OPS / sizeof OPS[0]);
+    tcase_add_test(vvt_more(s, "squares"), squares);
+    return s;
+}
 
 VVT_MAIN(suite)

@@ -26,6 +26,12 @@ void vvo_add_bwd(vvo_out db, const vv_real *dy, int64_t R, int64_t C, int64_t Rb
 void vvo_gather_rows_fwd(vvo_out y, const vv_real *x, const int32_t *idx, int64_t R, int64_t C);
 void vvo_gather_rows_bwd(vvo_out dx, const vv_real *dy, const int32_t *idx, int64_t R, int64_t C);
 
+vvt_ref vvo_sum_squares(const vv_real *x, int64_t n);
+
+/* p, m, v hold what stood there, and are updated here */
+void vvo_adamw(vvo_out p, vvo_out m, vvo_out v, const vv_real *g, int64_t n, double lr, double beta1, double beta2,
+               double eps, double weight_decay, double grad_scale, int64_t t);
+
 /* c holds what stood there; beta multiplies it here */
 void vvo_matmul(vvo_out c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb, int tb,
                 int64_t M, int64_t N, int64_t K, double alpha, double beta);

@@ -13,18 +13,21 @@
 #define SQRT sqrtf
 #endif
 
-/* b^t by repeated squaring: the same bits everywhere */
-static double power(double b, int64_t t)
+/* 1 - b^t without cancelling, over the bits of t: with d = 1 - b^k, 1 - b^2k = d (2 - d) and 1 - b^(k+1) = (1 - b) + b d.
+ * (1 - pow(0.999, 10) has lost two digits.) */
+static double one_minus_power(double b, int64_t t)
 {
-    double p = 1;
-    for (; t > 0; t /= 2, b *= b)
-        if (t % 2) p *= b;
-    return p;
+    double d = 0;
+    for (int bit = 62; bit >= 0; bit--) {
+        d *= 2 - d;
+        if (t >> bit & 1) d = (1 - b) + b * d;
+    }
+    return d;
 }
 
 VVB_DEF void vvb_adamw(vv_real *p, vv_real *m, vv_real *v, const vv_real *g, int64_t n, const vvb_adamw_args *a)
 {
-    const double bc1 = 1 - power(a->beta1, a->t), bc2 = 1 - power(a->beta2, a->t);
+    const double bc1 = one_minus_power(a->beta1, a->t), bc2 = one_minus_power(a->beta2, a->t);
     const double beta1 = a->beta1, beta2 = a->beta2, decay = a->lr * a->weight_decay, scale = a->grad_scale;
     const vv_real rate = (vv_real)(a->lr / bc1), root = (vv_real)(1 / sqrt(bc2)), eps = (vv_real)a->eps;
 #pragma omp parallel for schedule(static) if (n >= VVCPU_GRAIN)
