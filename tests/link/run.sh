@@ -4,6 +4,7 @@
 # The library beside the command is used; its precision and its BLAS are asked of the command.
 V=${1:?usage: tests/link/run.sh PATH/TO/versavit [MAKE-VARIABLE=VALUE...]}
 shift
+unset MAKEFLAGS MFLAGS MAKELEVEL # run by make or by hand: the makes in here are their own
 built=$("$V" --version) || exit 1
 case $built in *"own blocked product"*) set -- BLAS=none "$@" ;; esac
 case $built in *", double,"*) set -- REAL=double "$@" ;; esac

@@ -144,7 +144,7 @@ static void expect_stuck(const char *name, const char *operation, const char *co
     vv_error first = {0}, later = {0};
     const vv_status s = vv_tape_status(tape, &first);
     vvt_expect_error(&first, s, VV_USAGE, name, operation, words[0] ? words[0] : "", words[1] ? words[1] : "",
-                     words[2] ? words[2] : "", NULL);
+                     words[2] ? words[2] : "", (const char *)NULL);
     const int64_t dim[] = {7, 5};
     ck_assert_ptr_null(vv_gelu(tape, "later", in.s5x7, VVB_GELU_ERF));
     ck_assert_ptr_null(vv_view(tape, "later", in.s5x7, 2, dim));

@@ -88,12 +88,13 @@ static vvt_ref scores(vvt_ref *s, const vv_real *q, const vv_real *k, int64_t ld
     return 1 + 2 * most;
 }
 
-/* s becomes its softmax; returns log sum exp */
+/* s, of n >= 1 scores, becomes its softmax; returns log sum exp */
 static vvt_ref softmax(vvt_ref *s, int64_t n)
 {
-    vvt_ref max = s[0], sum = 0;
-    for (int64_t j = 0; j < n; j++) max = s[j] > max ? s[j] : max;
-    for (int64_t j = 0; j < n; j++) sum += expl(s[j] - max);
+    vvt_ref max = s[0];
+    for (int64_t j = 1; j < n; j++) max = s[j] > max ? s[j] : max;
+    vvt_ref sum = expl(s[0] - max);
+    for (int64_t j = 1; j < n; j++) sum += expl(s[j] - max);
     for (int64_t j = 0; j < n; j++) s[j] = expl(s[j] - max) / sum;
     return max + logl(sum);
 }

@@ -98,6 +98,7 @@ static vvt_call *call_new(const vvt_op *op, vvt_dims dim, vvt_how how)
 
 static void call_free(vvt_call *c)
 {
+    if (!c) return;
     for (int i = 0; i < c->count; i++) {
         vvt_array *x = &c->a[i];
         vvt_buffer_free(&x->buffer);
