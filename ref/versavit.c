@@ -10,9 +10,9 @@
 
 struct versavit_model {
     vv_model model;
-    vv_tape *tape;        /* of the last forward, with what its backward needs */
-    vv_tensor *merged;    /* its features; NULL when there is nothing to go back from */
-    vv_tape *inference;   /* of encode: records nothing */
+    vv_tape *tape;      /* of the last forward, with what its backward needs */
+    vv_tensor *merged;  /* its features; NULL when there is nothing to go back from */
+    vv_tape *inference; /* of encode: records nothing */
     vv_adamw *optimizer;
     float *features;
 };
@@ -98,7 +98,10 @@ static vv_tensor *tensor(const versavit_model *m, int64_t i)
 
 int64_t versavit_tensors(const versavit_model *m) { return m->model.vit->params.n; }
 
-const char *versavit_tensor_name(const versavit_model *m, int64_t i) { return tensor(m, i) ? tensor(m, i)->name : NULL; }
+const char *versavit_tensor_name(const versavit_model *m, int64_t i)
+{
+    return tensor(m, i) ? tensor(m, i)->name : NULL;
+}
 
 int64_t versavit_find(const versavit_model *m, const char *name)
 {
@@ -172,7 +175,8 @@ int versavit_freeze(versavit_model *m, int64_t i, int frozen, versavit_error *e)
 }
 
 /* ---- features ------------------------------------------------------------------------------------------------------------------ */
-static vv_status run(versavit_model *m, vv_tape *t, const vv_batch *b, vv_tensor **merged, versavit_features *f, vv_error *err)
+static vv_status run(versavit_model *m, vv_tape *t, const vv_batch *b, vv_tensor **merged, versavit_features *f,
+                     vv_error *err)
 {
     const int64_t dim[2] = {b->rows, b->width};
     const vv_vit_wanted want = {.merged = 1};
@@ -186,14 +190,16 @@ static vv_status run(versavit_model *m, vv_tape *t, const vv_batch *b, vv_tensor
     return to_floats(features, vv_f(*merged), (*merged)->n, err);
 }
 
-static vv_status add_pictures(vv_batch *b, const versavit_model *m, const versavit_picture *pictures, int64_t n, vv_error *err)
+static vv_status add_pictures(vv_batch *b, const versavit_model *m, const versavit_picture *pictures, int64_t n,
+                              vv_error *err)
 {
     if (n < 1) return vv_fail(err, VV_USAGE, "pictures: expected at least one; got %lld", (long long)n);
     for (int64_t i = 0; i < n; i++) {
         char where[48];
         const vv_image image = {pictures[i].height, pictures[i].width, (unsigned char *)pictures[i].rgb};
         snprintf(where, sizeof where, "picture %lld", (long long)i);
-        if (!image.rgb || image.h < 1 || image.w < 1) return vv_fail(err, VV_USAGE, "%s: expected pixels and a size from 1", where);
+        if (!image.rgb || image.h < 1 || image.w < 1)
+            return vv_fail(err, VV_USAGE, "%s: expected pixels and a size from 1", where);
         VV_TRY(vv_batch_add(b, &m->model.preprocess, &image, where, err));
     }
     return VV_OK;
@@ -241,7 +247,8 @@ versavit_adamw versavit_adamw_default(void)
     return (versavit_adamw){g.lr, g.beta1, g.beta2, g.eps, g.weight_decay, 1};
 }
 
-int versavit_forward(versavit_model *m, const versavit_picture *pictures, int64_t n, versavit_features *f, versavit_error *e)
+int versavit_forward(versavit_model *m, const versavit_picture *pictures, int64_t n, versavit_features *f,
+                     versavit_error *e)
 {
     vv_error err = {0};
     return told(e, forward(m, m->tape, pictures, n, &m->merged, f, &err), &err);

@@ -45,13 +45,16 @@ void versavit_free(versavit_model *m); /* NULL is fine */
 
 /* ---- weights: number 0 to versavit_tensors(m) - 1, under their Hugging Face names ------------------------------------------- */
 int64_t versavit_tensors(const versavit_model *m);
-const char *versavit_tensor_name(const versavit_model *m, int64_t i);                         /* NULL out of range */
-int64_t versavit_find(const versavit_model *m, const char *name);                             /* its number; -1: no such tensor */
-int versavit_tensor_shape(const versavit_model *m, int64_t i, int64_t shape[5]);              /* the rank; 0 out of range */
-int versavit_get(const versavit_model *m, int64_t i, float *values, versavit_error *e);       /* values [product of the shape] */
+const char *versavit_tensor_name(const versavit_model *m, int64_t i);            /* NULL out of range */
+int64_t versavit_find(const versavit_model *m, const char *name);                /* its number; -1: no such tensor */
+int versavit_tensor_shape(const versavit_model *m, int64_t i, int64_t shape[5]); /* the rank; 0 out of range */
+int versavit_get(const versavit_model *m, int64_t i, float *values,
+                 versavit_error *e); /* values [product of the shape] */
 int versavit_set(versavit_model *m, int64_t i, const float *values, versavit_error *e);
-int versavit_gradient(const versavit_model *m, int64_t i, float *values, versavit_error *e);  /* zeros when there is none yet */
-int versavit_freeze(versavit_model *m, int64_t i, int frozen, versavit_error *e);             /* no backward, no step; its gradient is dropped */
+int versavit_gradient(const versavit_model *m, int64_t i, float *values,
+                      versavit_error *e); /* zeros when there is none yet */
+int versavit_freeze(versavit_model *m, int64_t i, int frozen,
+                    versavit_error *e); /* no backward, no step; its gradient is dropped */
 
 /* ---- pictures to features -------------------------------------------------------------------------------------------------- */
 typedef struct {
@@ -70,13 +73,15 @@ int versavit_encode(versavit_model *m, const versavit_picture *picture, versavit
 
 /* ---- training --------------------------------------------------------------------------------------------------------------- */
 typedef struct {
-    double lr, beta1, beta2, eps, weight_decay; /* as torch.optim.AdamW; decay only on matrices, not on biases and norms */
-    double max_norm;                            /* clip the global norm; 0: do not */
+    double lr, beta1, beta2, eps,
+        weight_decay; /* as torch.optim.AdamW; decay only on matrices, not on biases and norms */
+    double max_norm;  /* clip the global norm; 0: do not */
 } versavit_adamw;
 versavit_adamw versavit_adamw_default(void); /* 1e-3, 0.9, 0.999, 1e-8, 0.01, clip 1 */
 
 /* n pictures as one packed batch, features one picture after the other. */
-int versavit_forward(versavit_model *m, const versavit_picture *pictures, int64_t n, versavit_features *f, versavit_error *e);
+int versavit_forward(versavit_model *m, const versavit_picture *pictures, int64_t n, versavit_features *f,
+                     versavit_error *e);
 /* dfeatures [rows, cols] of the last forward, once. Gradients add up until the step. */
 int versavit_backward(versavit_model *m, const float *dfeatures, versavit_error *e);
 /* *norm (may be NULL): the global gradient norm before clipping. One that is not finite is status 5: no weight changes, and the gradients

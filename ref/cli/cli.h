@@ -37,8 +37,8 @@ vv_status cli_need(const char *option, const void *value,
 
 extern int cli_quiet;
 void cli_better_core(char **argv); /* starts the program again where OpenBLAS chose kernels too old for the processor */
-void cli_start(void); /* progress, warnings, signal handlers */
-void cli_line(void);  /* ends a progress line before something else is printed */
+void cli_start(void);              /* progress, warnings, signal handlers */
+void cli_line(void);               /* ends a progress line before something else is printed */
 
 /* "micro" is data/configs/micro.json for folder "configs"; a path stays what it is. In fresh memory. The folder data/ is looked for
  * where VERSAVIT_DATA says, in the current folder, and beside the program; ../share/versavit of an installed one is the same. */

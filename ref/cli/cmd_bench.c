@@ -14,22 +14,25 @@
 static const cli_usage usage = {
     "bench [CASE...] [--json] [--repeat N] [--depth N]",
     "Measures speed, as a fraction of the matrix library's own product in the same process.",
-    "sgemm is the best of 5 plain library products 1600x5120x1280 (A B^T) at the same number of threads, before and after the case.\n"
+    "sgemm is the best of 5 plain library products 1600x5120x1280 (A B^T) at the same number of threads, before and "
+    "after the case.\n"
     "Cases (default: all but the two long ones, tower_forward and tower_train):\n"
     "  tower_forward  1600 tokens, 1280 wide, 32 blocks and merger     tower_train  the same, forward and backward\n"
     "  vit_s_step     384 wide, 6 heads, 12 blocks, 8 x 196 tokens: forward, backward, AdamW\n"
     "  ci_vit_step    128 wide, 4 heads, 4 blocks, 4 x 64 tokens      micro_step   the micro configuration, 36 tokens\n"
-    "  adamw          one update of 64 M parameters                    gemm_threads our tiles against the library's own threads\n"
+    "  adamw          one update of 64 M parameters                    gemm_threads our tiles against the library's "
+    "own threads\n"
     "  startup        from the start of the program to the first operation, with the tiny model",
     "versavit bench vit_s_step ci_vit_step --json",
-    0, -1};
+    0,
+    -1};
 
 typedef struct {
     const char *name;
-    double seconds, flops;  /* of one run, the best one */
-    double sgemm;           /* FLOP/s */
-    int64_t peak_bytes;     /* parameters, moments, activations, gradients */
-    double extra;           /* what the case is about, when that is not a speed; named by extra_name */
+    double seconds, flops; /* of one run, the best one */
+    double sgemm;          /* FLOP/s */
+    int64_t peak_bytes;    /* parameters, moments, activations, gradients */
+    double extra;          /* what the case is about, when that is not a speed; named by extra_name */
     const char *extra_name;
 } result;
 
@@ -92,14 +95,16 @@ static double sgemm_speed(void)
 /* mean over the tower's products, forward and backward, of library time over our time */
 static vv_status gemm_threads(result *r, const settings *s, vv_error *err)
 {
-    static const product shapes[] = {{1600, 3840, 1280, 0}, {1600, 1280, 1280, 0}, {1600, 5120, 1280, 0}, {1600, 1280, 5120, 0},
-                                     {1600, 1280, 3840, 1}, {1600, 1280, 1280, 1}, {1600, 1280, 5120, 1}, {1600, 5120, 1280, 1},
-                                     {3840, 1280, 1600, 2}, {1280, 1280, 1600, 2}, {5120, 1280, 1600, 2}, {1280, 5120, 1600, 2}};
+    static const product shapes[] = {{1600, 3840, 1280, 0}, {1600, 1280, 1280, 0}, {1600, 5120, 1280, 0},
+                                     {1600, 1280, 5120, 0}, {1600, 1280, 3840, 1}, {1600, 1280, 1280, 1},
+                                     {1600, 1280, 5120, 1}, {1600, 5120, 1280, 1}, {3840, 1280, 1600, 2},
+                                     {1280, 1280, 1600, 2}, {5120, 1280, 1600, 2}, {1280, 5120, 1600, 2}};
     const int n = sizeof shapes / sizeof *shapes;
     double sum = 0;
     (void)err;
     for (int i = 0; i < n; i++) {
-        const double library = time_product(shapes[i], 0, (int)s->repeat), ours = time_product(shapes[i], 1, (int)s->repeat);
+        const double library = time_product(shapes[i], 0, (int)s->repeat),
+                     ours = time_product(shapes[i], 1, (int)s->repeat);
         sum += library / ours / n;
         r->seconds += ours;
         r->flops += 2.0 * (double)shapes[i].M * (double)shapes[i].N * (double)shapes[i].K;
@@ -120,13 +125,18 @@ typedef struct {
     int64_t pictures, grid_h, grid_w;
 } tower_case;
 
-#define CONFIG(C, heads, blocks, out) \
-    {.depth = blocks, .embed_dim = C, .hidden_size = out, .mlp_ratio = 4, .num_heads = heads, .in_channels = 3, .patch_size = 14, \
-     .temporal_patch_size = 2, .spatial_merge_size = 2, .hidden_act = VVB_GELU_QUICK, .initializer_range = 0.02}
+#define CONFIG(C, heads, blocks, out)                                                                                  \
+    {                                                                                                                  \
+        .depth = blocks, .embed_dim = C, .hidden_size = out, .mlp_ratio = 4, .num_heads = heads, .in_channels = 3,     \
+        .patch_size = 14, .temporal_patch_size = 2, .spatial_merge_size = 2, .hidden_act = VVB_GELU_QUICK,             \
+        .initializer_range = 0.02                                                                                      \
+    }
 
 static const tower_case towers[] = {
-    {"tower_forward", FORWARD, CONFIG(1280, 16, 32, 3584), 1, 40, 40}, {"tower_train", TRAIN, CONFIG(1280, 16, 32, 3584), 1, 40, 40},
-    {"vit_s_step", STEP, CONFIG(384, 6, 12, 384), 8, 14, 14},          {"ci_vit_step", STEP, CONFIG(128, 4, 4, 128), 4, 8, 8},
+    {"tower_forward", FORWARD, CONFIG(1280, 16, 32, 3584), 1, 40, 40},
+    {"tower_train", TRAIN, CONFIG(1280, 16, 32, 3584), 1, 40, 40},
+    {"vit_s_step", STEP, CONFIG(384, 6, 12, 384), 8, 14, 14},
+    {"ci_vit_step", STEP, CONFIG(128, 4, 4, 128), 4, 8, 8},
     {"micro_step", STEP, CONFIG(16, 2, 3, 32), 1, 6, 6},
 };
 
@@ -172,7 +182,8 @@ static vv_status set_up(tower *w, const tower_case *c, const settings *s, vv_err
     if (!w->grid || !w->pixels || !w->cotangent) return vv_no_memory(err, c->name);
     for (int64_t i = 0; i < c->pictures; i++) w->grid[i] = (vv_grid){1, c->grid_h, c->grid_w};
     for (int64_t i = 0; i < w->rows * w->width; i++) w->pixels[i] = (vv_real)vv_random_normal(2, 1, (uint64_t)i);
-    for (int64_t i = 0; i < w->rows / 4 * config.hidden_size; i++) w->cotangent[i] = (vv_real)vv_random_normal(2, 2, (uint64_t)i);
+    for (int64_t i = 0; i < w->rows / 4 * config.hidden_size; i++)
+        w->cotangent[i] = (vv_real)vv_random_normal(2, 2, (uint64_t)i);
     return vv_adamw_new(&w->optimizer, &w->vit->params, &group, 1, NULL, NULL, err);
 }
 
@@ -187,7 +198,8 @@ static vv_status time_tower(result *r, const tower_case *c, const settings *s, v
         const double t0 = now();
         st = run_tower(&w, t, err);
         const double seconds = now() - t0;
-        if (i == 0 && seconds < 0.05 * (double)runs) runs = (int64_t)((double)s->repeat * 0.3 / seconds) + 2; /* short ones more often */
+        if (i == 0 && seconds < 0.05 * (double)runs)
+            runs = (int64_t)((double)s->repeat * 0.3 / seconds) + 2; /* short ones more often */
         if (i) r->seconds = least(r->seconds, seconds);
         const vv_memory *m = vv_tape_memory(t);
         r->flops = m->flops_forward + m->flops_backward;
@@ -301,17 +313,19 @@ static void print(const result *r, json_t *list)
 {
     const vvb_info *info = vvb_get_info();
     if (list) {
-        json_t *o = json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:s, s:s, s:i}", "case", r->name, "seconds", r->seconds, "gflops",
-                              r->flops / r->seconds * 1e-9, "sgemm_gflops", r->sgemm * 1e-9, "fraction_of_sgemm",
-                              r->flops / r->seconds / r->sgemm, "peak_bytes", (json_int_t)r->peak_bytes, "blas_core", info->core,
-                              "product", info->product, "threads", info->threads);
+        json_t *o =
+            json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:s, s:s, s:i}", "case", r->name, "seconds", r->seconds, "gflops",
+                      r->flops / r->seconds * 1e-9, "sgemm_gflops", r->sgemm * 1e-9, "fraction_of_sgemm",
+                      r->flops / r->seconds / r->sgemm, "peak_bytes", (json_int_t)r->peak_bytes, "blas_core",
+                      info->core, "product", info->product, "threads", info->threads);
         if (o && r->extra_name) json_object_set_new(o, r->extra_name, json_real(r->extra));
         json_array_append_new(list, o);
         return;
     }
     cli_line();
     printf("%-14s %10.3f ms %9.1f GFLOP/s  %5.1f %% of sgemm (%.1f)  %9.1f MiB", r->name, 1e3 * r->seconds,
-           r->flops / r->seconds * 1e-9, 100 * r->flops / r->seconds / r->sgemm, r->sgemm * 1e-9, (double)r->peak_bytes / 1048576);
+           r->flops / r->seconds * 1e-9, 100 * r->flops / r->seconds / r->sgemm, r->sgemm * 1e-9,
+           (double)r->peak_bytes / 1048576);
     if (r->extra_name) printf("  %s %.3f", r->extra_name, r->extra);
     printf("\n");
     fflush(stdout);
@@ -320,7 +334,8 @@ static void print(const result *r, json_t *list)
 static vv_status run(char *const *name, int n, const settings *s, json_t *list, vv_error *err)
 {
     if (!list && !cli_quiet)
-        printf("%s, core %s, %d threads, %s\n", vvb_get_info()->product, vvb_get_info()->core, vvb_get_info()->threads, VV_REAL_NAME);
+        printf("%s, core %s, %d threads, %s\n", vvb_get_info()->product, vvb_get_info()->core, vvb_get_info()->threads,
+               VV_REAL_NAME);
     for (int i = 0; i < n; i++) {
         result r = {.name = name[i]};
         const double before = sgemm_speed();
@@ -338,11 +353,12 @@ int cmd_bench(int argc, char **argv)
     settings s = {.repeat = 5};
     int json = 0;
     const char *child = NULL;
-    const cli_option options[] = {{"json", 'j', NULL, "results as JSON", NULL, NULL, NULL, &json},
-                                  {"repeat", 'r', "N", "runs, of which the best counts (default 5)", NULL, &s.repeat, NULL, NULL},
-                                  {"depth", 0, "N", "another number of blocks for the towers", NULL, &s.depth, NULL, NULL},
-                                  {"first-operation", 0, "DIR", "what startup measures: load DIR, one operation, end", &child, NULL, NULL, NULL},
-                                  {0}};
+    const cli_option options[] = {
+        {"json", 'j', NULL, "results as JSON", NULL, NULL, NULL, &json},
+        {"repeat", 'r', "N", "runs, of which the best counts (default 5)", NULL, &s.repeat, NULL, NULL},
+        {"depth", 0, "N", "another number of blocks for the towers", NULL, &s.depth, NULL, NULL},
+        {"first-operation", 0, "DIR", "what startup measures: load DIR, one operation, end", &child, NULL, NULL, NULL},
+        {0}};
     char **args;
     int n, status;
     if (!cli_parse(argc, argv, &usage, options, &args, &n, &status)) return status;

@@ -14,21 +14,15 @@ static const cli_usage usage = {
 
 int cmd_diff(int argc, char **argv)
 {
-    report r = {0};
+    report_options how = {0};
     vv_compare_options o = {0};
     const cli_option options[] = {
         {"limit", 0, "X", "largest relative RMS that counts as equal", NULL, NULL, &o.limit, NULL},
-        {"all", 'a', NULL, "print every tensor", NULL, NULL, NULL, &r.all},
-        {"json", 'j', NULL, "the report as JSON", NULL, NULL, NULL, &r.json},
+        {"all", 'a', NULL, "print every tensor", NULL, NULL, NULL, &how.all},
+        {"json", 'j', NULL, "the report as JSON", NULL, NULL, NULL, &how.json},
         {0}};
     char **args;
     int n, status;
     if (!cli_parse(argc, argv, &usage, options, &args, &n, &status)) return status;
-    vv_error err = {0};
-    vv_compare_summary sum;
-    r.list = r.json ? json_array() : NULL;
-    vv_status s = vv_compare(args[0], args[1], &o, report_line, &r, &sum, &err);
-    s = report_end(&r, args[0], args[1], s, &sum, &err);
-    json_decref(r.list);
-    return cli_end(s, &err);
+    return report_comparison(args[0], args[1], &o, &how);
 }

@@ -83,24 +83,18 @@ static const cli_usage check_usage = {
 
 static int golden_check(int argc, char **argv)
 {
-    report r = {0};
+    report_options how = {0};
     vv_compare_options o = {.limit = -1, .ignore_extra = 1};
     const cli_option options[] = {
         {"multiple", 0, "M", "allowed multiple of the floor (default 16)", NULL, NULL, &o.multiple, NULL},
         {"limit", 0, "X", "allowed relative RMS instead", NULL, NULL, &o.limit, NULL},
-        {"all", 'a', NULL, "print every tensor", NULL, NULL, NULL, &r.all},
-        {"json", 'j', NULL, "the report as JSON", NULL, NULL, NULL, &r.json},
+        {"all", 'a', NULL, "print every tensor", NULL, NULL, NULL, &how.all},
+        {"json", 'j', NULL, "the report as JSON", NULL, NULL, NULL, &how.json},
         {0}};
     char **args;
     int n, status;
     if (!cli_parse(argc, argv, &check_usage, options, &args, &n, &status)) return status;
-    vv_error err = {0};
-    vv_compare_summary sum;
-    r.list = r.json ? json_array() : NULL;
-    vv_status s = vv_compare(args[0], args[1], &o, report_line, &r, &sum, &err);
-    s = report_end(&r, args[0], args[1], s, &sum, &err);
-    json_decref(r.list);
-    return cli_end(s, &err);
+    return report_comparison(args[0], args[1], &o, &how);
 }
 
 /* ---- floors ----------------------------------------------------------------------------------------------------------------- */

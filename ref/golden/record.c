@@ -1,5 +1,5 @@
-#include "base/json.h"
 #include "golden/record.h"
+#include "base/json.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-#include "base/json.h"
 #include "golden/tower.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -174,7 +174,8 @@ static vv_status case_load(tower_run *r, const json_t *root, const char *path, v
 static vv_status record_case(tower_run *r, json_t *root, const char *out, int tape_flags, vv_error *err)
 {
     json_t *config = vv_vit_config_to_json(&r->model.vit->config);
-    char *config_text = config ? vv_json_text(config, JSON_COMPACT) : NULL, *case_text = vv_json_text(root, JSON_COMPACT);
+    char *config_text = config ? vv_json_text(config, JSON_COMPACT) : NULL,
+         *case_text = vv_json_text(root, JSON_COMPACT);
     char tap[24];
     snprintf(tap, sizeof tap, "%lld", (long long)r->tap);
     const char *meta[] = {"case", case_text, "vision_config", config_text, "tap", tap, NULL};

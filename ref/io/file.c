@@ -51,7 +51,8 @@ void vv_map_done(const vv_map *map, int64_t offset, int64_t bytes)
 {
     const int64_t page = (int64_t)sysconf(_SC_PAGESIZE);
     if (!map->mapping || page <= 0 || offset < 0 || bytes < 0 || offset > map->bytes - bytes) return;
-    const int64_t first = (offset + page - 1) / page * page, end = (offset + bytes) / page * page; /* whole pages only */
+    const int64_t first = (offset + page - 1) / page * page,
+                  end = (offset + bytes) / page * page; /* whole pages only */
     if (end > first) (void)madvise((char *)map->mapping + first, (size_t)(end - first), MADV_DONTNEED);
 }
 

@@ -1,5 +1,5 @@
-#include "base/json.h"
 #include "model/versavit.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>

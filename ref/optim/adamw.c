@@ -27,8 +27,8 @@ vv_status vv_adamw_new(vv_adamw **out, vv_params *params, const vv_adamw_group *
     for (int64_t i = 0; group_of && i < params->n; i++) {
         o->group_of[i] = group_of(ctx, params->at[i]);
         if (o->group_of[i] >= 0 && o->group_of[i] < n_groups) continue;
-        const vv_status s = vv_fail(err, VV_USAGE, "%s: expected a group from 0 to %d; got %d", params->at[i]->name, n_groups - 1,
-                                    o->group_of[i]);
+        const vv_status s = vv_fail(err, VV_USAGE, "%s: expected a group from 0 to %d; got %d", params->at[i]->name,
+                                    n_groups - 1, o->group_of[i]);
         vv_adamw_free(o);
         return s;
     }

@@ -20,15 +20,16 @@ typedef struct {
     vv_params *params;
     vv_adamw_group *group; /* [n_groups], yours to change between updates: schedules do */
     int n_groups;
-    int *group_of;         /* [params->n] */
-    vv_real **m, **v;      /* moments, allocated at a parameter's first update */
-    int64_t *t;            /* updates of each parameter so far */
-    int64_t bytes;         /* of the moments */
+    int *group_of;    /* [params->n] */
+    vv_real **m, **v; /* moments, allocated at a parameter's first update */
+    int64_t *t;       /* updates of each parameter so far */
+    int64_t bytes;    /* of the moments */
 } vv_adamw;
 
 /* group_of(ctx, parameter) gives each parameter's group; NULL puts all into group 0. */
 vv_status vv_adamw_new(vv_adamw **out, vv_params *params, const vv_adamw_group *group, int n_groups,
-                       int (*group_of)(const void *ctx, const vv_tensor *p), const void *ctx, vv_error *err) VV_MUST_USE;
+                       int (*group_of)(const void *ctx, const vv_tensor *p), const void *ctx,
+                       vv_error *err) VV_MUST_USE;
 void vv_adamw_free(vv_adamw *o);
 
 /* Vectors are biases and norm weights: by custom they do not decay. */

@@ -79,7 +79,8 @@ static void check(const char *what, int k, int i, const vv_real *got)
     const vv_st_entry *e = entry(what, k, names[i]);
     if (!e) return;
     const double error = rel_rms(e, got);
-    ck_assert_msg(error <= LIMIT, "%s of %s after update %d: relative RMS %.3e, limit %.3e", what, names[i], k, error, LIMIT);
+    ck_assert_msg(error <= LIMIT, "%s of %s after update %d: relative RMS %.3e, limit %.3e", what, names[i], k, error,
+                  LIMIT);
 }
 
 START_TEST(same_as_torch)
@@ -94,7 +95,8 @@ START_TEST(same_as_torch)
         char key[32];
         snprintf(key, sizeof key, "norm.%d", k);
         VVT_OK(vv_st_read_f64(torch, vv_st_find(torch, key), &want, err));
-        ck_assert_msg(fabs(norm / want - 1) < 1e-14, "norm %d: %.17g, expected %.17g", k, norm, want); /* both in double */
+        ck_assert_msg(fabs(norm / want - 1) < 1e-14, "norm %d: %.17g, expected %.17g", k, norm,
+                      want); /* both in double */
         for (int i = 0; i < 3; i++) {
             check("p", k, i, ps.at[i]->data);
             if (o->m[i]) check("m", k, i, o->m[i]);
@@ -117,7 +119,8 @@ START_TEST(zero_gradient_still_decays)
     memset(a->grad, 0, (size_t)a->n * sizeof(vv_real));
     a->has_grad = 1;
     VVT_OK(vv_adamw_step(o, 0, NULL, err));
-    ck_assert_double_eq_tol((double)((vv_real *)a->data)[3], (double)before * (1 - 1e-2 * 0.1), fabs((double)before) * VV_U * 2);
+    ck_assert_double_eq_tol((double)((vv_real *)a->data)[3], (double)before * (1 - 1e-2 * 0.1),
+                            fabs((double)before) * VV_U * 2);
     ck_assert_int_eq(o->t[1], 0); /* without a gradient nothing happened */
     tear_down(&ps, o);
 }

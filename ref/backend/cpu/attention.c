@@ -5,12 +5,18 @@
  * (ds is the derivative of a softmax: every score of a row also lowers all the other probabilities, hence delta.)
  *
  * Scores exist for TILE query rows of one head at a time, so memory grows with the segment's length, never its square. p is
- * not kept: the backward computes it again from lse. Forward, a thread owns one tile; backward, it owns one head of one
- * segment, because dk and dv add up over the tiles, in order. */
+ * not kept: the backward computes it again from lse. A thread owns one head of one segment, because dk and dv add up over the
+ * tiles, in order.
+ *
+ * Two things make it fast. Tiles are stored transposed, [keys, queries]: maxima and sums over the keys of many queries run side by
+ * side, and the products find p in the order in which they read it. And k, v of the head are copied together first: in place their rows
+ * lie a page apart, which costs the products more than the copy. */
+#include <string.h>
+
 #include "base/elementary.h"
 #include "cpu.h"
 
-enum { TILE = 128 };
+enum { TILE = 224 }; /* most query rows of a tile: at 1600 keys in float its scores fill most of a 2 MB cache */
 
 typedef struct {
     int64_t first, n; /* a segment: its first token and its length */
@@ -25,59 +31,74 @@ static int64_t longest(const int32_t *cu, int64_t S)
     return n;
 }
 
-static vv_real row_max(const vv_real *x, int64_t n)
+/* max[i] of column i of x [n,m] */
+static void column_max(vv_real *max, const vv_real *x, int64_t n, int64_t m)
 {
-    vv_real lane[VVCPU_LANES];
-    for (int l = 0; l < VVCPU_LANES; l++) lane[l] = x[0];
-    int64_t i = 0;
-    for (; i + VVCPU_LANES <= n; i += VVCPU_LANES)
-        for (int l = 0; l < VVCPU_LANES; l++) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
-    for (; i < n; i++) lane[0] = x[i] > lane[0] ? x[i] : lane[0];
-    for (int l = 1; l < VVCPU_LANES; l++) lane[0] = lane[l] > lane[0] ? lane[l] : lane[0];
-    return lane[0];
+    for (int64_t i = 0; i < m; i++) max[i] = x[i];
+    for (int64_t j = 1; j < n; j++)
+        for (int64_t i = 0; i < m; i++)
+            max[i] = x[j * m + i] <= max[i] ? max[i] : x[j * m + i]; /* a NaN stays or comes */
 }
 
-/* x = exp(x - shift); returns the sum: lanes in vv_real over at most BLOCK elements, lanes and blocks in double */
-enum { BLOCK = 1024 };
+/* x [n,m] = exp(x - shift[column]); sum[i] of column i: in vv_real over BLOCK rows, these in double */
+enum { BLOCK = 64 };
 
-static double exp_and_sum(vv_real *x, int64_t n, vv_real shift)
+static void exp_and_sum(vv_real *x, double *sum, const vv_real *shift, int64_t n, int64_t m)
 {
-    double total = 0;
-    for (int64_t b = 0; b < n; b += BLOCK) {
-        const int64_t end = vv_min(n, b + BLOCK);
-        vv_real lane[VVCPU_LANES] = {0};
-        double wide[VVCPU_LANES];
-        int64_t i = b;
-        for (; i + VVCPU_LANES <= end; i += VVCPU_LANES)
-            for (int l = 0; l < VVCPU_LANES; l++) {
-                x[i + l] = vv_exp_real(x[i + l] - shift);
-                lane[l] += x[i + l];
+    for (int64_t i = 0; i < m; i++) sum[i] = 0;
+    for (int64_t j0 = 0; j0 < n; j0 += BLOCK) {
+        vv_real part[TILE] = {0};
+        for (int64_t j = j0; j < vv_min(n, j0 + BLOCK); j++) {
+            vv_real *row = x + j * m;
+            for (int64_t i = 0; i < m; i++) {
+                row[i] = vv_exp_real(row[i] - shift[i]);
+                part[i] += row[i];
             }
-        for (int l = 0; i < end; i++, l++) lane[l] += x[i] = vv_exp_real(x[i] - shift);
-        for (int l = 0; l < VVCPU_LANES; l++) wide[l] = (double)lane[l];
-        total += vvcpu_tree(wide);
+        }
+        for (int64_t i = 0; i < m; i++) sum[i] += (double)part[i];
     }
-    return total;
 }
 
-/* one tile of query rows of one head: m rows from row i0 of the segment */
+/* one tile of query rows of one head: m rows against all n keys; p is scratch [n,m] */
 static void tile_fwd(vv_real *o, int64_t ldo, vv_real *lse, int64_t H, const vv_real *q, int64_t ldq, const vv_real *k,
-                     int64_t ldk, const vv_real *v, int64_t ldv, int64_t m, int64_t n, int64_t D, double scale,
-                     vv_real *p)
+                     const vv_real *v, int64_t m, int64_t n, int64_t D, double scale, vv_real *p)
 {
-    vvcpu_product(p, n, q, ldq, 0, k, ldk, 1, m, n, D, scale, 0);
-    double inverse[TILE];
+    vv_real max[TILE];
+    double sum[TILE];
+    vvcpu_product(p, m, k, D, 0, q, ldq, 1, n, m, D, scale, 0);
+    column_max(max, p, n, m);
+    exp_and_sum(p, sum, max, n, m);
+    vvcpu_product(o, ldo, p, m, 1, v, D, 0, m, D, n, 1, 0);
     for (int64_t i = 0; i < m; i++) {
-        const vv_real max = row_max(p + i * n, n);
-        const double sum = exp_and_sum(p + i * n, n, max);
-        lse[i * H] = (vv_real)((double)max + vv_log(sum));
-        inverse[i] = 1 / sum;
-    }
-    vvcpu_product(o, ldo, p, n, 0, v, ldv, 0, m, D, n, 1, 0);
-    for (int64_t i = 0; i < m; i++) {
-        const vv_real f = (vv_real)inverse[i];
+        const vv_real f = (vv_real)(1 / sum[i]);
+        lse[i * H] = (vv_real)((double)max[i] + vv_log(sum[i]));
         for (int64_t d = 0; d < D; d++) o[i * ldo + d] *= f;
     }
+}
+
+/* n rows of D numbers from one stride to another */
+static void copy_rows(vv_real *dst, int64_t ldd, const vv_real *src, int64_t lds, int64_t n, int64_t D)
+{
+    for (int64_t i = 0; i < n; i++) memcpy(dst + i * ldd, src + i * lds, (size_t)D * sizeof *dst);
+}
+
+/* a segment's query rows, split evenly */
+static int64_t tile_rows(int64_t n)
+{
+    const int64_t tiles = (n + TILE - 1) / TILE;
+    return (n + tiles - 1) / tiles;
+}
+
+static void head_fwd(vv_real *o, int64_t ldo, vv_real *lse, int64_t H, const vv_real *q, int64_t ldq, const vv_real *k,
+                     int64_t ldk, const vv_real *v, int64_t ldv, int64_t n, int64_t D, double scale)
+{
+    const int64_t M = tile_rows(n);
+    vv_real *kc = vvcpu_scratch("attention_fwd", (2 * D + M) * n), *vc = kc + n * D, *p = vc + n * D;
+    if (!kc) return;
+    copy_rows(kc, D, k, ldk, n, D);
+    copy_rows(vc, D, v, ldv, n, D);
+    for (int64_t i = 0; i < n; i += M)
+        tile_fwd(o + i * ldo, ldo, lse + i * H, H, q + i * ldq, ldq, kc, vc, vv_min(M, n - i), n, D, scale, p);
 }
 
 VVB_DEF void vvb_attention_fwd(vv_real *o, int64_t ldo, vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k,
@@ -85,51 +106,59 @@ VVB_DEF void vvb_attention_fwd(vv_real *o, int64_t ldo, vv_real *lse, const vv_r
                                int64_t D, double scale)
 {
     vvcpu_ready();
-    const int64_t n_max = longest(cu, S), tiles = (n_max + TILE - 1) / TILE;
-#pragma omp parallel for collapse(3) schedule(dynamic, 1) if (cu[S] * n_max * H * D >= VVCPU_GRAIN)
+#pragma omp parallel for collapse(2) schedule(dynamic, 1) if (cu[S] * longest(cu, S) * H * D >= VVCPU_GRAIN)
     for (int64_t s = 0; s < S; s++)
-        for (int64_t h = 0; h < H; h++)
-            for (int64_t t = 0; t < tiles; t++) {
-                const segment g = segment_at(cu, s);
-                const int64_t i0 = t * TILE, m = vv_min(TILE, g.n - i0), row = g.first + i0;
-                vv_real *p = m > 0 ? vvcpu_scratch("attention_fwd", m * g.n) : NULL;
-                if (!p) continue;
-                tile_fwd(o + row * ldo + h * D, ldo, lse + row * H + h, H, q + row * ldq + h * D, ldq,
-                         k + g.first * ldk + h * D, ldk, v + g.first * ldv + h * D, ldv, m, g.n, D, scale, p);
-            }
+        for (int64_t h = 0; h < H; h++) {
+            const segment g = segment_at(cu, s);
+            const int64_t t = g.first, c = h * D;
+            if (g.n > 0)
+                head_fwd(o + t * ldo + c, ldo, lse + t * H + h, H, q + t * ldq + c, ldq, k + t * ldk + c, ldk,
+                         v + t * ldv + c, ldv, g.n, D, scale);
+        }
 }
 
-/* p and ds of one tile; dP arrives in ds */
+/* p and ds of one tile [n,m]; dP arrives in ds */
 static void scores_bwd(vv_real *p, vv_real *ds, const vv_real *lse, int64_t H, const vv_real *dO, const vv_real *o,
                        int64_t ldo, int64_t m, int64_t n, int64_t D)
 {
+    vv_real shift[TILE], delta[TILE];
     for (int64_t i = 0; i < m; i++) {
-        double delta;
-        VVCPU_SUM(delta, D, d, dO[i * ldo + d] * o[i * ldo + d]);
-        const vv_real shift = lse[i * H], dl = (vv_real)delta;
-        vv_real *pi = p + i * n, *di = ds + i * n;
-        for (int64_t j = 0; j < n; j++) {
-            pi[j] = vv_exp_real(pi[j] - shift);
-            di[j] = pi[j] * (di[j] - dl);
-        }
+        double sum;
+        VVCPU_SUM(sum, D, d, dO[i * ldo + d] * o[i * ldo + d]);
+        delta[i] = (vv_real)sum;
+        shift[i] = lse[i * H];
     }
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t i = 0; i < m; i++) {
+            const vv_real pij = vv_exp_real(p[j * m + i] - shift[i]);
+            p[j * m + i] = pij;
+            ds[j * m + i] = pij * (ds[j * m + i] - delta[i]);
+        }
 }
 
 static void head_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_real *dO, const vv_real *o, int64_t ldo,
                      const vv_real *lse, int64_t H, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
-                     const vv_real *v, int64_t ldv, int64_t n, int64_t D, double scale, vv_real *p, vv_real *ds)
+                     const vv_real *v, int64_t ldv, int64_t n, int64_t D, double scale)
 {
-    for (int64_t i0 = 0; i0 < n; i0 += TILE) {
-        const int64_t m = vv_min(TILE, n - i0);
-        const vv_real *qi = q + i0 * ldq, *dOi = dO + i0 * ldo;
-        const double add = i0 > 0; /* the first tile writes dk and dv, the others add */
-        vvcpu_product(p, n, qi, ldq, 0, k, ldk, 1, m, n, D, scale, 0);
-        vvcpu_product(ds, n, dOi, ldo, 0, v, ldv, 1, m, n, D, 1, 0);
-        scores_bwd(p, ds, lse + i0 * H, H, dOi, o + i0 * ldo, ldo, m, n, D);
-        if (dv) vvcpu_product(dv, ldv, p, n, 1, dOi, ldo, 0, n, D, m, 1, add);
-        if (dq) vvcpu_product(dq + i0 * ldq, ldq, ds, n, 0, k, ldk, 0, m, D, n, scale, 0);
-        if (dk) vvcpu_product(dk, ldk, ds, n, 1, qi, ldq, 0, n, D, m, scale, add);
+    const int64_t M = tile_rows(n);
+    vv_real *kc = vvcpu_scratch("attention_bwd", (4 * D + 2 * M) * n), *vc = kc + n * D, *dkc = vc + n * D,
+            *dvc = dkc + n * D, *p = dvc + n * D, *ds = p + M * n;
+    if (!kc) return;
+    copy_rows(kc, D, k, ldk, n, D);
+    copy_rows(vc, D, v, ldv, n, D);
+    for (int64_t i = 0; i < n; i += M) {
+        const int64_t m = vv_min(M, n - i);
+        const vv_real *qi = q + i * ldq, *dOi = dO + i * ldo;
+        const double add = i > 0; /* the first tile writes dk and dv, the others add */
+        vvcpu_product(p, m, kc, D, 0, qi, ldq, 1, n, m, D, scale, 0);
+        vvcpu_product(ds, m, vc, D, 0, dOi, ldo, 1, n, m, D, 1, 0);
+        scores_bwd(p, ds, lse + i * H, H, dOi, o + i * ldo, ldo, m, n, D);
+        if (dv) vvcpu_product(dvc, D, p, m, 0, dOi, ldo, 0, n, D, m, 1, add);
+        if (dq) vvcpu_product(dq + i * ldq, ldq, ds, m, 1, kc, D, 0, m, D, n, scale, 0);
+        if (dk) vvcpu_product(dkc, D, ds, m, 0, qi, ldq, 0, n, D, m, scale, add);
     }
+    if (dk) copy_rows(dk, ldk, dkc, D, n, D);
+    if (dv) copy_rows(dv, ldv, dvc, D, n, D);
 }
 
 VVB_DEF void vvb_attention_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_real *dO, const vv_real *o, int64_t ldo,
@@ -142,11 +171,10 @@ VVB_DEF void vvb_attention_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_r
     for (int64_t s = 0; s < S; s++)
         for (int64_t h = 0; h < H; h++) {
             const segment g = segment_at(cu, s);
-            const int64_t tile = vv_min(TILE, g.n) * g.n, c = h * D, qr = g.first * ldq + c, kr = g.first * ldk + c,
-                          vr = g.first * ldv + c, orow = g.first * ldo + c;
-            vv_real *p = g.n > 0 ? vvcpu_scratch("attention_bwd", 2 * tile) : NULL;
-            if (!p) continue;
-            head_bwd(dq ? dq + qr : NULL, dk ? dk + kr : NULL, dv ? dv + vr : NULL, dO + orow, o + orow, ldo,
-                     lse + g.first * H + h, H, q + qr, ldq, k + kr, ldk, v + vr, ldv, g.n, D, scale, p, p + tile);
+            const int64_t t = g.first, c = h * D;
+            if (g.n > 0)
+                head_bwd(dq ? dq + t * ldq + c : NULL, dk ? dk + t * ldk + c : NULL, dv ? dv + t * ldv + c : NULL,
+                         dO + t * ldo + c, o + t * ldo + c, ldo, lse + t * H + h, H, q + t * ldq + c, ldq,
+                         k + t * ldk + c, ldk, v + t * ldv + c, ldv, g.n, D, scale);
         }
 }

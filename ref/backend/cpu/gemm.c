@@ -108,11 +108,11 @@ typedef struct {
     int64_t m, n; /* rows and columns of a tile */
 } tile;
 
-/* The tile is 800x640, halved along its longer side until there are 8 of them or it is small; then evened out, so that the
+/* The tile is 800x1280 (a larger one is packed less often), halved along its longer side until there are 8 of them or it is small; then evened out, so that the
  * last row and column of tiles are not slivers. Products too small to pay for threads are one tile. */
 static tile choose_tile(int64_t M, int64_t N, int64_t K)
 {
-    tile t = {vv_min(M, 800), vv_min(N, 640)};
+    tile t = {vv_min(M, 800), vv_min(N, 1280)};
     if (M * N * vv_max(K, 1) < (1 << 18)) return (tile){M, N};
     while (((M + t.m - 1) / t.m) * ((N + t.n - 1) / t.n) < 8 && (t.m > 64 || t.n > 64)) {
         if (t.m >= t.n) t.m = (t.m + 1) / 2;

@@ -49,7 +49,10 @@ static double sum_of_products(const char *function, const vv_real *x, const vv_r
     return sum;
 }
 
-VVB_DEF void vvb_dot(vv_real *y, const vv_real *x, const vv_real *w, int64_t n) { y[0] = (vv_real)sum_of_products("dot", x, w, n); }
+VVB_DEF void vvb_dot(vv_real *y, const vv_real *x, const vv_real *w, int64_t n)
+{
+    y[0] = (vv_real)sum_of_products("dot", x, w, n);
+}
 
 VVB_DEF double vvb_sum_squares(const vv_real *x, int64_t n) { return sum_of_products("sum_squares", x, x, n); }
 
