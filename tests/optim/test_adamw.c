@@ -157,7 +157,7 @@ START_TEST(not_finite_changes_nothing)
     load_gradients(&ps, 0);
     ps.at[1]->grad[7] = (vv_real)NAN;
     const vv_real before = ((vv_real *)ps.at[0]->data)[0];
-    vvt_expect_error(&e, vv_adamw_step(o, 1, NULL, &e), VV_NONFINITE, "b: ", "not finite", NULL);
+    vvt_expect_error(&e, vv_adamw_step(o, 1, NULL, &e), VV_NONFINITE, "b: ", "not finite", (char *)NULL);
     ck_assert(((vv_real *)ps.at[0]->data)[0] == before);
     ck_assert_int_eq(o->t[0], 0);
     tear_down(&ps, o);
@@ -176,7 +176,8 @@ START_TEST(unknown_group_is_refused)
     vv_adamw *o, *other = NULL;
     vv_error e = {0};
     set_up(&ps, &o);
-    vvt_expect_error(&e, vv_adamw_new(&other, &ps, groups, 2, no_group, NULL, &e), VV_USAGE, "c: ", "0 to 1", NULL);
+    vvt_expect_error(&e, vv_adamw_new(&other, &ps, groups, 2, no_group, NULL, &e), VV_USAGE, "c: ", "0 to 1",
+                     (char *)NULL);
     tear_down(&ps, o);
 }
 END_TEST
