@@ -157,7 +157,7 @@ START_TEST(not_finite_changes_nothing)
     load_gradients(&ps, 0);
     ps.at[1]->grad[7] = (vv_real)NAN;
     const vv_real before = ((vv_real *)ps.at[0]->data)[0];
-    vvt_expect_error(&e, vv_adamw_step(o, 1, NULL, &e), VV_NONFINITE, "b: ", "not finite", (char *)NULL);
+    vvt_expect_error(&e, vv_adamw_step(o, 1, NULL, &e), VV_NONFINITE, "b: ", "not finite", NULL);
     ck_assert(((vv_real *)ps.at[0]->data)[0] == before);
     ck_assert_int_eq(o->t[0], 0);
     tear_down(&ps, o);

@@ -93,8 +93,9 @@ static void head_fwd(vv_real *o, int64_t ldo, vv_real *lse, int64_t H, const vv_
                      int64_t ldk, const vv_real *v, int64_t ldv, int64_t n, int64_t D, double scale)
 {
     const int64_t M = tile_rows(n);
-    vv_real *kc = vvcpu_scratch("attention_fwd", (2 * D + M) * n), *vc = kc + n * D, *p = vc + n * D;
+    vv_real *kc = vvcpu_scratch("attention_fwd", (2 * D + M) * n);
     if (!kc) return;
+    vv_real *vc = kc + n * D, *p = vc + n * D;
     copy_rows(kc, D, k, ldk, n, D);
     copy_rows(vc, D, v, ldv, n, D);
     for (int64_t i = 0; i < n; i += M)
@@ -141,9 +142,9 @@ static void head_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_real *dO, c
                      const vv_real *v, int64_t ldv, int64_t n, int64_t D, double scale)
 {
     const int64_t M = tile_rows(n);
-    vv_real *kc = vvcpu_scratch("attention_bwd", (4 * D + 2 * M) * n), *vc = kc + n * D, *dkc = vc + n * D,
-            *dvc = dkc + n * D, *p = dvc + n * D, *ds = p + M * n;
+    vv_real *kc = vvcpu_scratch("attention_bwd", (4 * D + 2 * M) * n);
     if (!kc) return;
+    vv_real *vc = kc + n * D, *dkc = vc + n * D, *dvc = dkc + n * D, *p = dvc + n * D, *ds = p + M * n;
     copy_rows(kc, D, k, ldk, n, D);
     copy_rows(vc, D, v, ldv, n, D);
     for (int64_t i = 0; i < n; i += M) {
