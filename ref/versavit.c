@@ -52,6 +52,7 @@ static vv_status finish(versavit_model *m, vv_error *err)
 static int open_model(versavit_model **out, const char *path, int from_config, uint64_t seed, versavit_error *e)
 {
     vv_error err = {0};
+    (void)vvb_get_info(); /* the number of threads, before anything uses them */
     versavit_model *m = vv_calloc(1, sizeof *m);
     *out = NULL;
     vv_status s = m ? VV_OK : vv_no_memory(&err, "model");

@@ -13,7 +13,8 @@
  *
  * Functions return 0 or a status, which e repeats with one line of explanation (what, where, expected, found): 2 a wrong argument or
  * order of calls, 3 a file or its content, 4 memory or the backend, 5 a number that is not finite. The library never prints or exits.
- * e may be NULL; an e with a status keeps it, so several calls can be checked at once. One model is used by one thread at a time. */
+ * e may be NULL; an e with a status keeps it, so several calls can be checked at once. All calls of a process come from one thread: the number of
+ * threads, the scratch memory and the first failure belong to it. */
 #ifndef VERSAVIT_H
 #define VERSAVIT_H
 

@@ -12,7 +12,7 @@
  *  - Nothing is returned. A failure (memory, device) is kept, with the function's name, until vvb_error() is asked.
  *  - A function not provided by another backend and not by the CPU archive is a link error with its name; so is a wrong
  *    version or precision, because both are part of every symbol (vvb_gelu_fwd is vvb1_f32_gelu_fwd).
- *  - The same call gives the same bits on any number of threads.
+ *  - The same call gives the same bits on any number of threads. Calls come from one thread; a backend starts its own.
  *
  * Accuracy, with u = vvb_get_info()->unit_roundoff and every error measured against exact arithmetic on the given inputs:
  *  EXACT     equal

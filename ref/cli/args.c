@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <float.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static vv_status take_number(const cli_option *o, const char *text, vv_error *er
         *o->number = v;
     } else {
         const double v = strtod(text, &end);
-        if (!*text || *end || errno || !(v >= 0))
+        if (!*text || *end || errno || !(v >= 0 && v <= DBL_MAX))
             return vv_fail(err, VV_USAGE, "--%s: expected a number from 0; found \"%s\"", o->name, text);
         *o->real = v;
     }
@@ -60,7 +61,7 @@ static vv_status take(const cli_option *o, const char *text, vv_error *err)
 }
 
 /* getopt's tables from ours */
-static int build(const cli_option *all, int n, struct option *longs, char *letters)
+static void build(const cli_option *all, int n, struct option *longs, char *letters)
 {
     int l = 0;
     letters[l++] = ':';
@@ -73,7 +74,6 @@ static int build(const cli_option *all, int n, struct option *longs, char *lette
     }
     letters[l] = 0;
     longs[n] = (struct option){0};
-    return n;
 }
 
 static vv_status read_options(int argc, char **argv, const cli_usage *u, const cli_option *all, int n, vv_error *err)

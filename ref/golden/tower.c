@@ -252,8 +252,22 @@ static vv_status read_pixel_values(tower_run *r, const vv_st *st, const int64_t 
         r->batch.grid[r->batch.n++] = (vv_grid){thw[3 * i], thw[3 * i + 1], thw[3 * i + 2]};
         r->batch.rows += tokens;
     }
-    r->batch.pixel_values = real_input(st, "pixel_values", r->batch.rows * r->batch.width, err);
+    const int64_t numbers = vv_mul(r->batch.rows, r->batch.width);
+    if (numbers < 0)
+        return vv_fail(err, VV_FILE, "%s: grid_thw: more patches than memory has addresses", vv_st_path(st));
+    r->batch.pixel_values = real_input(st, "pixel_values", numbers, err);
     return r->batch.pixel_values ? VV_OK : err->status;
+}
+
+static vv_status read_tap(tower_run *r, const vv_st *st, vv_error *err)
+{
+    const char *tap = vv_st_metadata(st, "tap");
+    const int64_t last = r->model.vit->config.depth - 1;
+    char *end = NULL;
+    r->tap = tap ? strtoll(tap, &end, 10) : 0;
+    if (!tap || (end != tap && !*end && r->tap >= 0 && r->tap <= last)) return VV_OK;
+    return vv_fail(err, VV_FILE, "%s: tap: expected a block from 0 to %lld; found \"%.40s\"", vv_st_path(st),
+                   (long long)last, tap);
 }
 
 static vv_status read_inputs(tower_run *r, const vv_st *st, int from_pixel_values, vv_error *err)
@@ -271,8 +285,7 @@ static vv_status read_inputs(tower_run *r, const vv_st *st, int from_pixel_value
                               : read_pictures(r, st, grid->shape[0], err);
     free(thw);
     if (s != VV_OK) return s;
-    const char *tap = vv_st_metadata(st, "tap");
-    r->tap = tap ? strtoll(tap, NULL, 10) : 0;
+    VV_TRY(read_tap(r, st, err));
     sizes(r, merged, layer);
     r->cotangent = real_input(st, "cotangent", merged[0] * merged[1], err);
     if (r->cotangent) r->cotangent_tap = real_input(st, "cotangent_tap", layer[0] * layer[1], err);

@@ -61,8 +61,9 @@ vv_status vv_vit_config_parse(vv_vit_config *c, const json_t *root, const char *
     const char *act = NULL;
     VV_TRY(vv_json_string(v, where, "hidden_act", &act, err));
     if (act && !strcmp(act, "gelu")) c->hidden_act = VVB_GELU_ERF;
-    else if (!act || !strcmp(act, "quick_gelu")) c->hidden_act = VVB_GELU_QUICK;
-    else return vv_fail(err, VV_FILE, "%s: hidden_act: expected \"quick_gelu\" or \"gelu\"; found \"%s\"", where, act);
+    else if (act && !strcmp(act, "quick_gelu")) c->hidden_act = VVB_GELU_QUICK;
+    else if (act)
+        return vv_fail(err, VV_FILE, "%s: hidden_act: expected \"quick_gelu\" or \"gelu\"; found \"%s\"", where, act);
     return check(c, where, err);
 }
 

@@ -115,9 +115,16 @@ vv_tensor *vv_vit_forward(vv_tape *t, const vv_vit *m, vv_tensor *pixel_values, 
 vv_tensor *vv_vit_raster(vv_tape *t, const vv_vit *m, const char *name, vv_tensor *h, const vv_grid *grid, int64_t n)
 {
     if (!vv_ready(t, 1, h)) return NULL;
+    const int64_t merge = m->config.spatial_merge_size;
     int64_t N = 0;
-    for (int64_t i = 0; i < n; i++) N += grid[i].t * grid[i].h * grid[i].w;
-    if (!vv_expect(t, "raster", name, vv_rows(h) == N, "a row for each patch of the grids", "x", h)) return NULL;
+    int whole = 1;
+    for (int64_t i = 0; i < n; i++) {
+        N += grid[i].t * grid[i].h * grid[i].w;
+        whole &= grid[i].h % merge == 0 && grid[i].w % merge == 0;
+    }
+    if (!vv_expect(t, "raster", name, whole && vv_rows(h) == N, "a row for each patch of grids of whole merge blocks",
+                   "x", h))
+        return NULL;
     int32_t *idx = vv_calloc(N, sizeof *idx);
     if (!idx) return vv_tape_fail(t, VV_MEMORY, "%s: out of memory", name ? name : "raster");
     int64_t token = 0;
@@ -126,8 +133,8 @@ vv_tensor *vv_vit_raster(vv_tape *t, const vv_vit *m, const char *name, vv_tenso
             const int64_t first = token, frame = grid[i].h * grid[i].w;
             for (int64_t k = 0; k < frame; k++, token++) {
                 int64_t y, x;
-                vv_token_to_raster(k, grid[i], m->config.spatial_merge_size, &y, &x);
-                if (first + y * grid[i].w + x < N) idx[first + y * grid[i].w + x] = (int32_t)token;
+                vv_token_to_raster(k, grid[i], merge, &y, &x);
+                idx[first + y * grid[i].w + x] = (int32_t)token;
             }
         }
     vv_tensor *r = vv_gather_rows(t, name, h, idx, N);

@@ -45,8 +45,9 @@ vv_status vv_model_load(vv_model *m, const char *dir, int shapes_only, vv_error 
     json_t *root = NULL;
     vv_status s = path && pre ? vv_json_load(&root, path, CONFIG_BYTES, err) : vv_no_memory(err, dir);
     if (s == VV_OK) s = vv_vit_config_parse(&config, root, path, err);
-    if (s == VV_OK && access(pre, F_OK) == 0) s = vv_preprocess_load(&m->preprocess, pre, err);
-    if (s == VV_OK) s = check_pair(&config, &m->preprocess, pre, err);
+    const int found = s == VV_OK && access(pre, F_OK) == 0;
+    if (found) s = vv_preprocess_load(&m->preprocess, pre, err);
+    if (s == VV_OK) s = check_pair(&config, &m->preprocess, found ? pre : "the published preprocessing", err);
     if (s == VV_OK) s = vv_vit_new(&m->vit, &config, shapes_only, err);
     if (s == VV_OK && !shapes_only) s = load_weights(m, dir, err);
     json_decref(root);

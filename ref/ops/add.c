@@ -2,7 +2,7 @@
 
 static void backward(vv_tape *t, vv_node *nd)
 {
-    vv_tensor *x = nd->in[0], *b = nd->in[1], *y = nd->out[0];
+    vv_tensor *x = nd->in[0], *b = nd->in[1], *y = nd->out;
     const int64_t C = nd->n[0], Rb = b->n / C;
     if (b->needs_grad) {
         const vv_into db = vv_grad(t, b);
@@ -25,5 +25,5 @@ vv_tensor *vv_add(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *b)
     vv_tensor *y = vv_new(t, name, x->ndim, x->dim);
     if (!vv_ready(t, 1, y)) return NULL;
     VV_RUN(t, x->n, vvb_add_fwd(vv_f(y), vv_f(x), vv_f(b), R, C, Rb));
-    return vv_done(t, (vv_node){.op = &ADD, .in = {x, b}, .out = {y}, .n = {C}});
+    return vv_done(t, (vv_node){.op = &ADD, .in = {x, b}, .out = y, .n = {C}});
 }

@@ -10,7 +10,7 @@ static double scores(const int32_t *cu, int64_t S, int64_t H)
 
 static void backward(vv_tape *t, vv_node *nd)
 {
-    vv_tensor *qkv = nd->in[0], *o = nd->out[0];
+    vv_tensor *qkv = nd->in[0], *o = nd->out;
     const int64_t S = nd->n[0], H = nd->n[1], C = vv_last(o), D = C / H, ld = 3 * C;
     const vv_real *x = vv_f(qkv);
     const vv_into d = vv_grad(t, qkv);
@@ -21,7 +21,7 @@ static void backward(vv_tape *t, vv_node *nd)
     }
     VV_RUN(t, scores(nd->table, S, H) * (double)(10 * D + 8),
            vvb_attention_bwd(d.p, d.p + C, d.p + 2 * C, o->grad, vv_f(o), C, vv_f(nd->saved[0]), x, ld, x + C, ld,
-                             x + 2 * C, ld, nd->table, S, H, D, nd->s[0]));
+                             x + 2 * C, ld, nd->table, S, H, D, nd->s));
 }
 static const vv_opdef ATTENTION = {"attention", backward};
 
@@ -52,6 +52,5 @@ vv_tensor *vv_attention(vv_tape *t, const char *name, vv_tensor *qkv, const int3
     VV_RUN(t, scores(cu, S, H) * (double)(4 * (C / H) + 5),
            vvb_attention_fwd(vv_f(o), C, vv_f(lse), x, 3 * C, x + C, 3 * C, x + 2 * C, 3 * C, cu, S, H, C / H, scale));
     return vv_done(
-        t, (vv_node){
-               .op = &ATTENTION, .in = {qkv}, .out = {o}, .saved = {lse}, .n = {S, H}, .s = {scale}, .table = table});
+        t, (vv_node){.op = &ATTENTION, .in = {qkv}, .out = o, .saved = {lse}, .n = {S, H}, .s = scale, .table = table});
 }

@@ -3,7 +3,7 @@
 /* dx = dy w: one scalar times a constant tensor */
 static void backward(vv_tape *t, vv_node *nd)
 {
-    vv_tensor *x = nd->in[0], *w = nd->saved[0], *y = nd->out[0];
+    vv_tensor *x = nd->in[0], *w = nd->saved[0], *y = nd->out;
     const vv_into dx = vv_grad(t, x);
     VV_RUN(t, 2 * x->n, {
         vv_real dy;
@@ -22,5 +22,5 @@ vv_tensor *vv_dot(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *w)
     vv_tensor *y = vv_new(t, name, 0, NULL);
     if (!vv_ready(t, 1, y)) return NULL;
     VV_RUN(t, 2 * x->n, vvb_dot(vv_f(y), vv_f(x), vv_f(w), x->n));
-    return vv_done(t, (vv_node){.op = &DOT, .in = {x}, .out = {y}, .saved = {w}});
+    return vv_done(t, (vv_node){.op = &DOT, .in = {x}, .out = y, .saved = {w}});
 }

@@ -2,7 +2,7 @@
 
 static void backward(vv_tape *t, vv_node *nd)
 {
-    vv_tensor *x = nd->in[0], *idx = nd->saved[0], *y = nd->out[0];
+    vv_tensor *x = nd->in[0], *idx = nd->saved[0], *y = nd->out;
     const vv_into dx = vv_grad(t, x);
     VV_RUN(t, y->n, vvb_gather_rows_bwd(dx.p, y->grad, vv_i(idx), idx->n, vv_last(x), vv_rows(x), dx.acc));
 }
@@ -21,5 +21,5 @@ vv_tensor *vv_gather_rows(vv_tape *t, const char *name, vv_tensor *x, const int3
     vv_tensor *y = vv_new(t, name, 2, dim), *table = vv_indices(t, idx, R);
     if (!vv_ready(t, 2, y, table)) return NULL;
     VV_RUN(t, 0, vvb_gather_rows_fwd(vv_f(y), vv_f(x), vv_i(table), R, vv_last(x)));
-    return vv_done(t, (vv_node){.op = &GATHER_ROWS, .in = {x}, .out = {y}, .saved = {table}});
+    return vv_done(t, (vv_node){.op = &GATHER_ROWS, .in = {x}, .out = y, .saved = {table}});
 }

@@ -2,7 +2,7 @@
 
 static void backward(vv_tape *t, vv_node *nd)
 {
-    vv_tensor *x = nd->in[0], *w = nd->in[1], *b = nd->in[2], *res = nd->in[3], *y = nd->out[0];
+    vv_tensor *x = nd->in[0], *w = nd->in[1], *b = nd->in[2], *res = nd->in[3], *y = nd->out;
     const int64_t Co = w->dim[0], Ci = w->n / Co, R = y->n / Co;
     const vv_into dx = vv_grad(t, x), dw = vv_grad(t, w), db = vv_grad(t, b);
     VV_RUN(t, 2 * R * Ci * Co * (x->needs_grad + w->needs_grad),
@@ -29,5 +29,5 @@ vv_tensor *vv_linear(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *w, v
     vv_tensor *y = vv_new(t, name, x->ndim, dim);
     if (!vv_ready(t, 1, y)) return NULL;
     VV_RUN(t, 2 * R * Ci * Co, vvb_linear_fwd(vv_f(y), vv_f(x), vv_f(w), vv_f(b), vv_f(res), R, Ci, Co));
-    return vv_done(t, (vv_node){.op = &LINEAR, .in = {x, w, b, res}, .out = {y}});
+    return vv_done(t, (vv_node){.op = &LINEAR, .in = {x, w, b, res}, .out = y});
 }

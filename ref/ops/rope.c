@@ -18,8 +18,13 @@ vv_rope_angles vv_rope_table(vv_tape *t, const int32_t *pos, int64_t N, int64_t 
 
 static void backward(vv_tape *t, vv_node *nd)
 {
-    vv_tensor *x = nd->in[0], *cos = nd->saved[0], *y = nd->out[0];
+    vv_tensor *x = nd->in[0], *cos = nd->saved[0], *y = nd->out;
     const int64_t N = cos->dim[0], D = 2 * cos->dim[1], heads = nd->n[0], C = vv_last(y);
+    if (x->has_grad) {
+        char full[VV_NAME_MAX];
+        vv_tape_fail(t, VV_USAGE, "%s: rope: expected to be the only reader of x", vv_name(y, full));
+        return;
+    }
     /* y took over x's memory and is x's only reader, so its gradient, turned back in place, becomes x's */
     VV_RUN(t, 3 * N * heads * D, vvb_rope_bwd(y->grad, C, y->grad, C, vv_f(cos), vv_f(nd->saved[1]), N, heads, D));
     vv_grad_hand_over(t, x, y);
@@ -37,5 +42,5 @@ vv_tensor *vv_rope(vv_tape *t, const char *name, vv_tensor *x, vv_rope_angles a,
     vv_tensor *y = vv_alias(t, name, x, x->ndim, x->dim);
     if (!vv_ready(t, 1, y)) return NULL;
     VV_RUN(t, 3 * N * heads * D, vvb_rope_fwd(vv_f(y), C, vv_f(x), C, vv_f(a.cos), vv_f(a.sin), N, heads, D));
-    return vv_done(t, (vv_node){.op = &ROPE, .in = {x}, .out = {y}, .saved = {a.cos, a.sin}, .n = {heads}});
+    return vv_done(t, (vv_node){.op = &ROPE, .in = {x}, .out = y, .saved = {a.cos, a.sin}, .n = {heads}});
 }

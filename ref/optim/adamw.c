@@ -67,12 +67,6 @@ static double squares(const vv_params *params, const vv_tensor **bad)
     return sum;
 }
 
-double vv_grad_norm(const vv_params *params)
-{
-    const vv_tensor *bad;
-    return sqrt(squares(params, &bad));
-}
-
 static vv_status moments(vv_adamw *o, int64_t i, vv_error *err)
 {
     const vv_tensor *p = o->params->at[i];
@@ -95,6 +89,8 @@ vv_status vv_adamw_step(vv_adamw *o, double max_norm, double *norm, vv_error *er
     const vv_tensor *bad;
     const double n = sqrt(squares(o->params, &bad));
     if (norm) *norm = n;
+    const char *early = vvb_error();
+    if (early) return vv_fail(err, VV_MEMORY, "AdamW: %s", early);
     if (bad) return vv_fail(err, VV_NONFINITE, "%s: its gradient is not finite; nothing was updated", bad->name);
     for (int64_t i = 0; i < o->params->n; i++)
         if (o->params->at[i]->has_grad) VV_TRY(moments(o, i, err)); /* all memory before the first change */

@@ -40,7 +40,4 @@ static inline int vv_is_vector(const vv_tensor *p) { return p->ndim < 2; }
  * VV_NONFINITE with the first such parameter's name, and nothing is changed. */
 vv_status vv_adamw_step(vv_adamw *o, double max_norm, double *norm, vv_error *err) VV_MUST_USE;
 
-/* The global norm of all gradients: per tensor in double, in a fixed order. */
-double vv_grad_norm(const vv_params *params);
-
 #endif

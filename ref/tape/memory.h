@@ -13,7 +13,7 @@ void *vv_arena_get(vv_arena *a, size_t bytes); /* zeroed; NULL without memory */
 void vv_arena_reset(vv_arena *a);
 void vv_arena_free(vv_arena *a);
 
-/* Backend memory for activations: the same idea, with marks. */
+/* Backend memory for activations: the same idea, in large chunks. */
 typedef struct {
     void *p;
     int64_t size, used;

@@ -287,15 +287,13 @@ static void record(vv_tape *t, const vv_node *nd)
 
 vv_tensor *vv_done(vv_tape *t, vv_node nd)
 {
-    ask_backend(t, nd.out[0]);
+    ask_backend(t, nd.out);
     int wanted = 0;
     for (int i = 0; i < VV_MAX_IN; i++) wanted |= nd.in[i] && nd.in[i]->needs_grad;
-    for (int i = 0; i < VV_MAX_OUT && nd.out[i]; i++) {
-        nd.out[i]->needs_grad = wanted;
-        tell(t, VV_EVENT_ACT, nd.out[i]);
-    }
+    nd.out->needs_grad = wanted;
+    tell(t, VV_EVENT_ACT, nd.out);
     if (wanted && t->recording) record(t, &nd);
-    return t->error.status == VV_OK ? nd.out[0] : NULL;
+    return t->error.status == VV_OK ? nd.out : NULL;
 }
 
 /* ---- gradients ------------------------------------------------------------------------------------------------------------ */
@@ -343,18 +341,18 @@ void vv_grad_hand_over(vv_tape *t, vv_tensor *x, vv_tensor *y)
         return;
     }
     const vv_into dx = vv_grad(t, x);
-    VV_RUN(t, 2 * x->n, if (dx.p) vvb_axpy(dx.p, y->grad, 1, x->n));
+    VV_RUN(t, 2 * x->n, vvb_axpy(dx.p, y->grad, 1, x->n));
 }
 
 static void run_backward(vv_tape *t, int64_t from)
 {
     while (t->n > from && t->error.status == VV_OK) {
         vv_node nd = t->node[--t->n]; /* a copy: a segment that runs again records behind it */
-        if (!nd.out[0]->has_grad) continue;
-        if (!nd.f) tell(t, VV_EVENT_GRAD, nd.out[0]); /* a segment's output is told by the node that made it */
+        if (!nd.out->has_grad) continue;
+        if (!nd.f) tell(t, VV_EVENT_GRAD, nd.out); /* a segment's output is told by the node that made it */
         nd.op->backward(t, &nd);
-        ask_backend(t, nd.out[0]);
-        release_grad(t, nd.out[0]);
+        ask_backend(t, nd.out);
+        release_grad(t, nd.out);
     }
 }
 
@@ -417,8 +415,8 @@ vv_tensor *vv_segment(vv_tape *t, vv_segment_fn f, const void *ctx, size_t size,
     y->scope = inner->scope;
     y->needs_grad = inner->needs_grad;
     if (y->needs_grad && t->recording)
-        record(t, &(vv_node){
-                      .op = &SEGMENT, .in = {x}, .out = {y}, .f = f, .ctx = memcpy(copy, ctx, size), .scope = scope});
+        record(t,
+               &(vv_node){.op = &SEGMENT, .in = {x}, .out = y, .f = f, .ctx = memcpy(copy, ctx, size), .scope = scope});
     return t->error.status == VV_OK ? y : NULL;
 }
 
@@ -431,10 +429,10 @@ static void run_again(vv_tape *t, vv_node *nd)
     t->replaying++;
     vv_tensor *y = nd->f(t, nd->ctx, nd->in[0]);
     if (y) {
-        y->grad = nd->out[0]->grad;
+        y->grad = nd->out->grad;
         y->has_grad = 1;
-        nd->out[0]->grad = NULL;
-        nd->out[0]->has_grad = 0;
+        nd->out->grad = NULL;
+        nd->out->has_grad = 0;
         run_backward(t, mark);
     }
     t->replaying--;

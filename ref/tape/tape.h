@@ -9,7 +9,7 @@
  *   vv_tape_reset(t);                                           activations are gone, parameters stay
  *
  * Names. A tensor has a short name and the scopes that were open when it was made; the full name, "visual.blocks.3.attn.qkv",
- * is built only when somebody asks. It is the module path of the Hugging Face model; "#part" marks a value no module returns.
+ * is built only when somebody asks; names are not copied (string literals, or memory that outlives the next reset). It is the module path of the Hugging Face model; "#part" marks a value no module returns.
  *
  * Errors are sticky: the first failure is kept with operation, tensor and shapes, later operations return NULL at once, and
  * the caller asks once, with vv_tape_status.
@@ -25,7 +25,7 @@
 
 #include "backend/backend.h"
 
-enum { VV_MAXDIM = 5, VV_MAX_IN = 4, VV_MAX_OUT = 2, VV_MAX_SAVED = 3, VV_NAME_MAX = 256 };
+enum { VV_MAXDIM = 5, VV_MAX_IN = 4, VV_MAX_SAVED = 2, VV_NAME_MAX = 256 };
 
 typedef struct vv_tape vv_tape;
 typedef struct vv_scope vv_scope;
@@ -99,7 +99,8 @@ vv_tensor *vv_input(vv_tape *t, const char *name, vv_kind kind, int ndim, const 
 void vv_backward(vv_tape *t, vv_tensor *loss, double scale);
 
 /* Runs y = f(t, ctx, x) keeping only y: everything else in it is dropped at once when nothing is recorded, kept when it is,
- * and dropped and run again in the backward with VV_CHECKPOINT. ctx (size bytes) is copied. Gradients are the same bits and
+ * and dropped and run again in the backward with VV_CHECKPOINT. ctx (size bytes) is copied. f depends on ctx,
+ * x and parameters alone, changes nothing of x in place and closes the scopes it opens: it may run twice. Gradients are the same bits and
  * traces the same events either way. */
 typedef vv_tensor *(*vv_segment_fn)(vv_tape *t, const void *ctx, vv_tensor *x);
 vv_tensor *vv_segment(vv_tape *t, vv_segment_fn f, const void *ctx, size_t size, vv_tensor *x);
@@ -118,11 +119,11 @@ typedef struct {
 
 struct vv_node {
     const vv_opdef *op;
-    vv_tensor *in[VV_MAX_IN], *out[VV_MAX_OUT], *saved[VV_MAX_SAVED]; /* unused places are NULL */
-    int64_t n[4];                                                     /* the operation's own sizes and switches */
-    double s[2];                                                      /* and scalars */
-    const int32_t *table;                                             /* and a host table, copied with vv_keep */
-    const void *ctx;                                                  /* vv_segment's */
+    vv_tensor *in[VV_MAX_IN], *out, *saved[VV_MAX_SAVED]; /* unused places are NULL */
+    int64_t n[2];                                         /* the operation's own sizes and switches */
+    double s;                                             /* and scalars */
+    const int32_t *table;                                 /* and a host table, copied with vv_keep */
+    const void *ctx;                                      /* vv_segment's */
     vv_segment_fn f;
     const vv_scope *scope;
 };
@@ -142,7 +143,7 @@ vv_tensor *vv_alias(vv_tape *t, const char *name, const vv_tensor *x, int ndim,
                     const int64_t *dim);                             /* x's memory, other shape */
 const int32_t *vv_keep(vv_tape *t, const int32_t *table, int64_t n); /* a copy that lives as long as the nodes */
 vv_tensor *vv_done(vv_tape *t,
-                   vv_node nd); /* records the node if gradients will come back; tells the trace; returns out[0] */
+                   vv_node nd); /* records the node if gradients will come back; tells the trace; returns out */
 
 /* Where the gradient of x goes: p NULL when it is not wanted, acc when it must be added. Asking is promising to write. */
 typedef struct {

@@ -115,6 +115,24 @@ START_TEST(missing_and_shapes)
 }
 END_TEST
 
+/* squares of such numbers overflow or vanish; differences must still be seen */
+START_TEST(extremes)
+{
+    static const double size[3] = {1e200, 1e-170, 1e-300};
+    for (int k = 0; k < 3; k++) {
+        double r[12], g[12];
+        for (int i = 0; i < 12; i++) r[i] = size[k] * R[i];
+        with(g, r, 5, 1.5 * r[5]);
+        outcome o = one(r, g, "EXACT", 1, NULL, -1);
+        expect(&o, VV_DIFFERS, VV_FAIL);
+        o = one(r, g, "CHAIN", 1, "1e-7", -1);
+        expect(&o, VV_DIFFERS, VV_FAIL);
+        o = one(r, r, "CHAIN", 1, "1e-7", -1);
+        expect(&o, VV_OK, VV_PASS);
+    }
+}
+END_TEST
+
 START_TEST(not_finite)
 {
     static const double zeros[12] = {0}, ones[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
@@ -296,6 +314,7 @@ static Suite *suite(void)
     tcase_add_test(tc, numbers);
     tcase_add_test(tc, floors_judge);
     tcase_add_test(tc, missing_and_shapes);
+    tcase_add_test(tc, extremes);
     tcase_add_test(tc, not_finite);
     tcase_add_test(tc, whole_numbers);
     tcase_add_test(tc, order_and_extras);

@@ -5,7 +5,7 @@
  * (ds is the derivative of a softmax: every score of a row also lowers all the other probabilities, hence delta.)
  *
  * Scores exist for TILE query rows of one head at a time, so memory grows with the segment's length, never its square. p is
- * not kept: the backward computes it again from lse. A thread owns one head of one segment, because dk and dv add up over the
+ * not kept: the backward computes it again from lse. Forward, p stays as exp(s - max) and o is divided by its sum at the end. A thread owns one head of one segment, because dk and dv add up over the
  * tiles, in order.
  *
  * Two things make it fast. Tiles are stored transposed, [keys, queries]: maxima and sums over the keys of many queries run side by
@@ -118,7 +118,7 @@ VVB_DEF void vvb_attention_fwd(vv_real *o, int64_t ldo, vv_real *lse, const vv_r
         }
 }
 
-/* p and ds of one tile [n,m]; dP arrives in ds */
+/* one tile [n,m]: s arrives in p and becomes p = exp(s - lse); dP arrives in ds and becomes ds = p (dP - delta) */
 static void scores_bwd(vv_real *p, vv_real *ds, const vv_real *lse, int64_t H, const vv_real *dO, const vv_real *o,
                        int64_t ldo, int64_t m, int64_t n, int64_t D)
 {

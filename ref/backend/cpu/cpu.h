@@ -21,7 +21,7 @@ void vvcpu_library_threads(int n);
 /* At least n numbers of the calling thread's own, valid until its next call; NULL (and a failure kept) without memory. */
 vv_real *vvcpu_scratch(const char *function, int64_t n);
 
-/* c = alpha op(a) op(b) + beta c on the calling thread alone, whatever BLAS it is (arguments as vvb_matmul). */
+/* c = alpha op(a) op(b) + beta c on the calling thread alone (with OpenBLAS and our own product) (arguments as vvb_matmul). */
 void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
                    int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta);
 

@@ -151,7 +151,6 @@ void vvcpu_tiled_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda,
 #pragma omp parallel for schedule(dynamic, 1) if (rows * cols > 1)
     for (int64_t i = 0; i < rows * cols; i++) {
         const int64_t m0 = i % rows * t.m, n0 = i / rows * t.n, m = vv_min(t.m, M - m0), n = vv_min(t.n, N - n0);
-        if (m <= 0 || n <= 0) continue;
         vv_real *out = c + m0 * ldc + n0;
         if (bias || res) start_tile(out, ldc, bias ? bias + n0 : NULL, res ? res + m0 * ldres + n0 : NULL, ldres, m, n);
         vvcpu_product(out, ldc, ta ? a + m0 : a + m0 * lda, lda, ta, tb ? b + n0 * ldb : b + n0, ldb, tb, m, n, K,

@@ -1,7 +1,9 @@
 /* Start, information, errors and memory of the CPU backend. */
+#define _DEFAULT_SOURCE /* madvise: POSIX knows no large pages */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cpu.h"
 
@@ -88,7 +90,9 @@ static void describe(void)
     info.device = device;
     info.product = product;
     info.unit_roundoff = VV_U;
+#if defined(VV_OPENBLAS) || !defined(VV_CBLAS)
     info.deterministic = 1;
+#endif /* another library may split a tile over threads of its own: it must be told by its own variable */
 }
 
 /* Our own loop runs the tiles, so each library call must stay on its thread. The OpenMP flavour does that inside a parallel region
@@ -130,8 +134,10 @@ VVB_DEF void vvb_init(int threads)
         describe();
         vvcpu_library_threads(1);
     }
+    static int usual; /* asked once: later the answer is what was set here */
+    if (!usual) usual = default_threads();
     omp_set_dynamic(0);
-    info.threads = threads > 0 ? threads : default_threads();
+    info.threads = threads > 0 ? threads : usual;
     omp_set_num_threads(info.threads);
 }
 
@@ -147,10 +153,26 @@ VVB_DEF const vvb_info *vvb_get_info(void)
 }
 
 /* ---- memory --------------------------------------------------------------------------------------------------------- */
-VVB_DEF void *vvb_alloc(int64_t bytes)
+/* Aligned for any vector. Large blocks begin on a large page and ask for such pages: products read weights and activations row by
+ * row, and each small page would cost them an address translation. */
+enum { LARGE_PAGE = 2 << 20 };
+
+static void *aligned(int64_t bytes)
 {
     void *p = NULL;
-    if (bytes < 0 || (uint64_t)bytes > SIZE_MAX - 64 || posix_memalign(&p, 64, (size_t)(bytes ? bytes : 1))) {
+    const int large = bytes >= 2 * LARGE_PAGE;
+    if (bytes < 0 || (uint64_t)bytes > SIZE_MAX - LARGE_PAGE) return NULL;
+    if (posix_memalign(&p, large ? LARGE_PAGE : 64, (size_t)(bytes ? bytes : 1))) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large) (void)madvise(p, (size_t)bytes, MADV_HUGEPAGE);
+#endif
+    return p;
+}
+
+VVB_DEF void *vvb_alloc(int64_t bytes)
+{
+    void *p = aligned(bytes);
+    if (!p) {
         vvcpu_fail("alloc", "out of memory");
         return NULL;
     }
@@ -182,16 +204,12 @@ VVB_DEF void vvb_sync(void) {}
 vv_real *vvcpu_scratch(const char *function, int64_t n)
 {
     if (n > scratch_n) {
-        void *p = NULL;
         free(scratch);
-        scratch = NULL;
         scratch_n = 0;
-        const int64_t bytes = vv_mul(n, sizeof(vv_real));
-        if (bytes < 0 || posix_memalign(&p, 64, (size_t)bytes)) {
+        if (!(scratch = aligned(vv_mul(n, sizeof(vv_real))))) {
             vvcpu_fail(function, "out of memory");
             return NULL;
         }
-        scratch = p;
         scratch_n = n;
     }
     return scratch;
