@@ -77,6 +77,7 @@ all: build
 	@echo "         make demo     a picture through the vision tower, checked against the golden file"
 	@echo "         make check    all tests, in float and in double"
 build: $(LIB) $(COMMAND)
+	@:
 
 help:
 	@echo "make            build library and command ($(BUILD)/)"

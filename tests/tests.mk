@@ -75,7 +75,7 @@ demo: deps
 	@$(SUB) build
 	@mkdir -p demo
 	@echo; echo "1. a tiny Qwen2-VL vision tower with random weights -> demo/model"
-	@$(COMMAND) init --config tiny --seed 1 -o demo/model
+	@$(COMMAND) init --config tiny --seed 1 -o demo/model --force
 	@echo; echo "2. pictures through it -> demo/features.safetensors, demo/pca*.png"
 	@rm -f demo/pca*.png; $(COMMAND) encode --model demo/model $(IMAGE) -o demo/features.safetensors --layers 3 --pca demo/pca.png
 	@echo; echo "3. a forward and a backward, every tensor recorded -> demo/tower-micro.safetensors, checked against golden/"

@@ -130,5 +130,5 @@ int cli_parse(int argc, char **argv, const cli_usage *u, const cli_option *optio
 
 vv_status cli_need(const char *option, const void *value, vv_error *err)
 {
-    return value ? VV_OK : vv_fail(err, VV_USAGE, "%s: expected; see --help", option);
+    return value ? VV_OK : vv_fail(err, VV_USAGE, "%s: expected, but not given; see --help", option);
 }

@@ -6,7 +6,8 @@ static const cli_usage usage = {
     "Compares two recordings, or any two safetensors files, tensor by tensor, and names the first that diverges.",
     "The order is that of execution when A is a recording, else that of the file. A tensor differs when the relative "
     "RMS\n"
-    "RMS(b - a) / RMS(a) is above X (default 0: any difference of value). Numbers are compared as numbers: an F32 and "
+    "RMS(b - a) / RMS(a) is above X (default 0: any difference of value). A tensor in only one file is a difference "
+    "too. Numbers are compared as numbers: an F32 and "
     "an F64 may be equal.",
     "versavit diff golden/tower-micro.safetensors mine.safetensors --limit 1e-5",
     2,
@@ -18,6 +19,7 @@ int cmd_diff(int argc, char **argv)
     vv_compare_options o = {0};
     const cli_option options[] = {
         {"limit", 0, "X", "largest relative RMS that counts as equal", NULL, NULL, &o.limit, NULL},
+        {"present", 0, NULL, "judge only what the candidate holds", NULL, NULL, NULL, &o.present},
         {"all", 'a', NULL, "print every tensor", NULL, NULL, NULL, &how.all},
         {"json", 'j', NULL, "the report as JSON", NULL, NULL, NULL, &how.json},
         {0}};

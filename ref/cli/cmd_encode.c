@@ -40,9 +40,10 @@ static vv_status parse_layers(encoder *e, vv_error *err)
         char *end;
         const long long l = strtoll(p, &end, 10);
         if (end == p || (*end && *end != ',') || l < 0 || l >= e->model.vit->config.depth || e->n_layers == MOST_LAYERS)
-            return vv_fail(err, VV_USAGE,
-                           "--layers: expected at most %d numbers from 0 to %lld, with commas; found \"%s\"",
-                           MOST_LAYERS, (long long)e->model.vit->config.depth - 1, e->layer_text);
+            return vv_fail(
+                err, VV_USAGE,
+                "--layers: this model has %lld blocks: expected numbers from 0 to %lld, with commas; found \"%s\"",
+                (long long)e->model.vit->config.depth, (long long)e->model.vit->config.depth - 1, e->layer_text);
         e->layer[e->n_layers++] = l;
         p = *end ? end + 1 : end;
     }
@@ -168,6 +169,8 @@ static vv_status run(encoder *e, vv_error *err)
     VV_TRY(cli_need("--model", e->model_dir, err));
     if (!e->out && !e->pca)
         return vv_fail(err, VV_USAGE, "encode: expected -o FILE or --pca FILE.png, or both; see --help");
+    if (e->pca && (strlen(e->pca) < 5 || strcmp(e->pca + strlen(e->pca) - 4, ".png")))
+        return vv_fail(err, VV_USAGE, "--pca: expected a name that ends in .png; found \"%s\"", e->pca);
     VV_TRY(vv_model_load(&e->model, e->model_dir, VV_WITH_WEIGHTS, err));
     VV_TRY(parse_layers(e, err));
     VV_TRY(read_images(e, err));

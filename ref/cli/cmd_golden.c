@@ -88,6 +88,7 @@ static int golden_check(int argc, char **argv)
     const cli_option options[] = {
         {"multiple", 0, "M", "allowed multiple of the floor (default 16)", NULL, NULL, &o.multiple, NULL},
         {"limit", 0, "X", "allowed relative RMS instead", NULL, NULL, &o.limit, NULL},
+        {"present", 0, NULL, "judge only what the candidate holds", NULL, NULL, NULL, &o.present},
         {"all", 'a', NULL, "print every tensor", NULL, NULL, NULL, &how.all},
         {"json", 'j', NULL, "the report as JSON", NULL, NULL, NULL, &how.json},
         {0}};

@@ -60,7 +60,8 @@ static vv_status load(table *t, const char *what, vv_error *err)
 {
     struct stat st;
     const size_t n = strlen(what);
-    if (stat(what, &st) == 0 && (S_ISDIR(st.st_mode) || (n > 12 && !strcmp(what + n - 12, ".safetensors"))))
+    const int json = n > 5 && !strcmp(what + n - 5, ".json");
+    if (stat(what, &st) == 0 && !json) /* a folder, or a file of tensors whatever its name */
         return from_weights(t, what, err);
     char *path = cli_data_file("configs", what);
     vv_model m = {0};

@@ -1,28 +1,44 @@
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "model/versavit.h"
 
-static const cli_usage usage = {"init --config NAME|FILE -o DIR [--seed N]",
-                                "Makes a model with random weights and saves it as a Hugging Face folder.",
-                                "NAME is one of data/configs: micro (tests), tiny (demo), small, paper (the published "
-                                "675 M tower, 2.7 GB as F32).\n"
-                                "The same seed gives the same weights in every build and on any number of threads.",
-                                "versavit init --config tiny --seed 1 -o model",
-                                0,
-                                0};
+static const cli_usage usage = {
+    "init --config NAME|FILE -o DIR [--seed N]",
+    "Makes a model with random weights and saves it as a Hugging Face folder.",
+    "NAME is one of data/configs: micro (tests), odd (tests), tiny (demo), small, paper (the published "
+    "675 M tower, 2.7 GB as F32).\n"
+    "The same seed gives the same weights in every build and on any number of threads.",
+    "versavit init --config tiny --seed 1 -o model",
+    0,
+    0};
+
+/* a model is not lost by a typing slip */
+static vv_status refuse_model(const char *dir, vv_error *err)
+{
+    char *config = vv_asprintf("%s/config.json", dir);
+    if (!config) return vv_no_memory(err, dir);
+    const int there = access(config, F_OK) == 0;
+    free(config);
+    return there ? vv_fail(err, VV_FILE, "%s: expected no model there; found config.json (--force writes over it)", dir)
+                 : VV_OK;
+}
 
 int cmd_init(int argc, char **argv)
 {
     const char *config = NULL, *out = NULL, *type = "F32";
     int64_t seed = 0, shard = 0;
+    int force = 0;
     const cli_option options[] = {
         {"config", 'c', "NAME|FILE", "run configuration", &config, NULL, NULL, NULL},
         {"output", 'o', "DIR", "folder to write", &out, NULL, NULL, NULL},
         {"seed", 's', "N", "seed of the weights (default 0)", NULL, &seed, NULL, NULL},
         {"dtype", 0, "TYPE", "F32, BF16, F16 or F64 on disk (default F32)", &type, NULL, NULL, NULL},
-        {"max-shard-bytes", 0, "N", "split into shards of at most N bytes (default 5e9)", NULL, &shard, NULL, NULL},
+        {"max-shard-bytes", 0, "N", "split into shards of at most N bytes (default 5000000000)", NULL, &shard, NULL,
+         NULL},
+        {"force", 'f', NULL, "write into a folder that holds a model already", NULL, NULL, NULL, &force},
         {0}};
     char **args;
     int n, status;
@@ -35,6 +51,7 @@ int cmd_init(int argc, char **argv)
     if (s == VV_OK && strcmp(type, "F32") && strcmp(type, "BF16") && strcmp(type, "F16") && strcmp(type, "F64"))
         s = vv_fail(&err, VV_USAGE, "--dtype: expected F32, BF16, F16 or F64; found \"%s\"", type);
     else if (s == VV_OK) (void)vv_dtype_parse(type, &dtype);
+    if (s == VV_OK && !force) s = refuse_model(out, &err);
     char *path = s == VV_OK ? cli_data_file("configs", config) : NULL;
     if (s == VV_OK) s = path ? vv_model_from_config(&m, path, VV_WITH_WEIGHTS, &err) : vv_no_memory(&err, config);
     if (s == VV_OK) s = vv_vit_init(m.vit, (uint64_t)seed, &err);

@@ -31,6 +31,10 @@ static void print_line(void *ctx, const vv_comparison *c)
         return;
     }
     if (c->floor > 0 && c->rel_rms / c->floor > r->most) r->most = c->rel_rms / c->floor;
+    if (c->verdict == VV_MISSING || c->verdict == VV_ABSENT) {
+        if (r->how.all) printf("%-10s %s\n", vv_verdict_name(c->verdict), c->key);
+        return; /* without numbers; the summary counts them */
+    }
     if (!fails && !r->how.all) return;
     if (r->printed++ == 0)
         printf("%-10s %-52s %9s %9s %9s  %s\n", "verdict", "tensor", "rel rms", "limit", "max abs",
@@ -45,10 +49,10 @@ static vv_status print_end(report *r, const char *a, const char *b, vv_status s,
 {
     if (s != VV_OK && s != VV_DIFFERS) return s;
     if (r->how.json) {
-        json_t *root =
-            json_pack("{s:b, s:I, s:I, s:I, s:I, s:s, s:O}", "equal", s == VV_OK, "tensors", (json_int_t)sum->tensors,
-                      "failed", (json_int_t)sum->failed, "absent", (json_int_t)sum->absent, "extra",
-                      (json_int_t)sum->extra, "first", sum->first, "comparisons", r->list);
+        json_t *root = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:O}", "equal", s == VV_OK, "tensors",
+                                 (json_int_t)sum->tensors, "failed", (json_int_t)sum->failed, "missing",
+                                 (json_int_t)sum->missing, "absent", (json_int_t)sum->absent, "extra",
+                                 (json_int_t)sum->extra, "first", sum->first, "comparisons", r->list);
         char *text = root && !r->incomplete ? vv_json_text(root, JSON_INDENT(1)) : NULL;
         if (text) puts(text);
         else s = vv_no_memory(err, "json");
@@ -59,12 +63,16 @@ static vv_status print_end(report *r, const char *a, const char *b, vv_status s,
     if (r->printed > 10 && !r->how.all)
         printf("... %lld more (--all shows every tensor)\n", (long long)r->printed - 10);
     if (sum->failed) printf("first to diverge, in the order of execution: %s\n", sum->first);
+    if (sum->missing)
+        printf("missing: %lld required tensors, the first %s (--present judges only what is there)\n",
+               (long long)sum->missing, sum->first_missing);
     if (cli_quiet) return s;
-    printf("%s: %lld of %lld tensors of %s within their limits", s == VV_OK ? "equal" : "DIFFERENT",
-           (long long)(sum->tensors - sum->failed - sum->absent), (long long)(sum->tensors - sum->absent), a);
+    const int64_t common = sum->tensors - sum->absent - sum->missing;
+    printf("%s: %lld of %lld common tensors within their limits", s == VV_OK ? "equal" : "DIFFERENT",
+           (long long)(common - sum->failed), (long long)common);
     if (r->most > 0) printf("; the worst at %.1f times its floor", r->most);
-    if (sum->absent) printf("; %lld optional ones absent", (long long)sum->absent);
-    if (sum->extra) printf("; %lld tensors only in %s", (long long)sum->extra, b);
+    if (sum->absent) printf("; %lld of %s absent", (long long)sum->absent, a);
+    if (sum->extra) printf("; %lld more in %s", (long long)sum->extra, b);
     printf("\n");
     return s;
 }

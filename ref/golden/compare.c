@@ -151,7 +151,7 @@ static vv_status judge(vv_comparison *c, const entry *e, const vv_st *ref, const
     const vv_st_entry *ce = vv_st_find(cand, e->key), *re = vv_st_find(ref, e->key);
     *c = (vv_comparison){.key = e->key, .floor = e->floor};
     if (!ce) {
-        c->verdict = e->required ? VV_MISSING : VV_ABSENT;
+        c->verdict = e->required && !o->present ? VV_MISSING : VV_ABSENT;
         return VV_OK;
     }
     if (o->limit >= 0) c->limit = o->limit;
@@ -180,12 +180,14 @@ static vv_status compare_all(const vv_st *ref, const vv_st *cand, const json_t *
         VV_TRY(judge(&c, &e, ref, cand, o, err));
         sum->tensors++;
         sum->absent += c.verdict == VV_ABSENT;
-        if (c.verdict != VV_PASS && c.verdict != VV_ABSENT && sum->failed++ == 0)
-            snprintf(sum->first, sizeof sum->first, "%s", e.key);
+        const int failed = c.verdict != VV_PASS && c.verdict != VV_ABSENT && c.verdict != VV_MISSING;
+        if (failed && sum->failed++ == 0) snprintf(sum->first, sizeof sum->first, "%s", e.key);
+        if (c.verdict == VV_MISSING && sum->missing++ == 0)
+            snprintf(sum->first_missing, sizeof sum->first_missing, "%s", e.key);
         if (fn) fn(ctx, &c);
     }
     for (int64_t k = 0; k < vv_st_count(cand); k++) sum->extra += !vv_st_find(ref, vv_st_at(cand, k)->name);
-    return sum->failed || (sum->extra && !o->ignore_extra) ? VV_DIFFERS : VV_OK;
+    return sum->failed || sum->missing || (sum->extra && !o->ignore_extra) ? VV_DIFFERS : VV_OK;
 }
 
 vv_status vv_compare(const char *reference, const char *candidate, const vv_compare_options *o, vv_compare_fn fn,

@@ -25,12 +25,14 @@ typedef struct {
 typedef struct {
     double multiple;  /* of the floor; 0: 16 */
     double limit;     /* >= 0: one relative RMS for all CHAIN tensors instead; < 0: floors, without which is VV_FILE */
+    int present;      /* judge only what the candidate holds: a required tensor may be absent */
     int ignore_extra; /* tensors of the candidate that the reference has not are no failure */
 } vv_compare_options;
 
 typedef struct {
-    int64_t tensors, failed, absent, extra;
-    char first[256]; /* key of the first tensor that fails, "" when none */
+    int64_t tensors, failed, missing, absent, extra; /* failed: present and different; missing: required and absent */
+    char first[256];                                 /* key of the first that failed, "" when none */
+    char first_missing[256];
 } vv_compare_summary;
 
 /* Tells every comparison to fn (NULL is fine). VV_OK: equal within the limits; VV_DIFFERS: not (no error text); anything else: one
