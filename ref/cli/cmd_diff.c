@@ -6,9 +6,9 @@ static const cli_usage usage = {
     "Compares two recordings, or any two safetensors files, tensor by tensor, and names the first that diverges.",
     "The order is that of execution when A is a recording, else that of the file. A tensor differs when the relative "
     "RMS\n"
-    "RMS(b - a) / RMS(a) is above X (default 0: any difference of value). A tensor in only one file is a difference "
-    "too. Numbers are compared as numbers: an F32 and "
-    "an F64 may be equal.",
+    "RMS(b - a) / RMS(a) is above X (default 0: any difference of value); a tensor in only one file is a difference "
+    "too.\n"
+    "Numbers are compared as numbers: an F32 and an F64 may be equal.",
     "versavit diff golden/tower-micro.safetensors mine.safetensors --limit 1e-5",
     2,
     2};

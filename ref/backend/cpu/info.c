@@ -205,6 +205,7 @@ vv_real *vvcpu_scratch(const char *function, int64_t n)
 {
     if (n > scratch_n) {
         free(scratch);
+        scratch = NULL;
         scratch_n = 0;
         if (!(scratch = aligned(vv_mul(n, sizeof(vv_real))))) {
             vvcpu_fail(function, "out of memory");
