@@ -163,14 +163,7 @@ vv_status vv_preprocess_save(const vv_preprocess *p, const char *path, vv_error 
     char *text = failed ? NULL : vv_json_text(root, JSON_INDENT(2));
     json_decref(root);
     if (!text) return vv_no_memory(err, "the preprocessing configuration");
-    vv_out *out = NULL;
-    vv_status s = vv_out_open(&out, path, err);
-    if (s == VV_OK) {
-        s = vv_out_write(out, text, strlen(text), err);
-        if (s == VV_OK) s = vv_out_write(out, "\n", 1, err);
-        if (s == VV_OK) s = vv_out_commit(out, err);
-        else vv_out_abort(out);
-    }
+    const vv_status s = vv_out_text(path, text, err);
     free(text);
     return s;
 }

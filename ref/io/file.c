@@ -217,6 +217,17 @@ void vv_out_abort(vv_out *out)
     free(out);
 }
 
+vv_status vv_out_text(const char *path, const char *text, vv_error *err)
+{
+    vv_out *out = NULL;
+    VV_TRY(vv_out_open(&out, path, err));
+    vv_status s = vv_out_write(out, text, strlen(text), err);
+    if (s == VV_OK) s = vv_out_write(out, "\n", 1, err);
+    if (s == VV_OK) return vv_out_commit(out, err);
+    vv_out_abort(out);
+    return s;
+}
+
 vv_status vv_dir_make(const char *path, vv_error *err)
 {
     struct stat st;

@@ -37,6 +37,9 @@ vv_status vv_out_sync(vv_out *out, vv_error *err) VV_MUST_USE;
 /* Sync unless done, rename, sync the folder. Frees out, whatever it returns; after a failure the temporary is gone. */
 vv_status vv_out_commit(vv_out *out, vv_error *err) VV_MUST_USE;
 
+/* A whole text file: the text and a newline, complete or not at all. */
+vv_status vv_out_text(const char *path, const char *text, vv_error *err) VV_MUST_USE;
+
 /* Removes the temporary and frees out. NULL is fine. */
 void vv_out_abort(vv_out *out);
 

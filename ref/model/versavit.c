@@ -86,13 +86,8 @@ static vv_status save_config(const vv_model *m, const char *path, vv_error *err)
     char *text = root ? vv_json_text(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text) return vv_no_memory(err, path);
-    vv_out *out = NULL;
-    vv_status s = vv_out_open(&out, path, err);
-    if (s == VV_OK) s = vv_out_write(out, text, strlen(text), err);
-    if (s == VV_OK) s = vv_out_write(out, "\n", 1, err);
+    const vv_status s = vv_out_text(path, text, err);
     free(text);
-    if (s == VV_OK) return vv_out_commit(out, err);
-    vv_out_abort(out);
     return s;
 }
 

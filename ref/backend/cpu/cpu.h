@@ -31,6 +31,9 @@ void vvcpu_tiled_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda,
                          int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta, const vv_real *bias,
                          const vv_real *res, int64_t ldres);
 
+/* Columns that a thread owns where rows are added up: contiguous inner loops, rows in order. */
+enum { VVCPU_STRIP = 64 };
+
 /* out[c] += sum over r of x[r,c]: a thread owns a strip of columns and adds the rows in order, in double. */
 void vvcpu_add_column_sums(vv_real *out, const vv_real *x, int64_t R, int64_t C);
 

@@ -26,15 +26,13 @@ VVB_DEF void vvb_layernorm_fwd(vv_real *y, vv_real *mean, vv_real *rstd, const v
     }
 }
 
-enum { STRIP = 64 }; /* columns a thread owns: contiguous inner loops, rows added in order */
-
 static void weight_grads(vv_real *dw, vv_real *db, const vv_real *dy, const vv_real *x, const vv_real *mean,
                          const vv_real *rstd, int64_t R, int64_t C)
 {
 #pragma omp parallel for schedule(static) if (R * C >= VVCPU_GRAIN)
-    for (int64_t c0 = 0; c0 < C; c0 += STRIP) {
-        const int64_t n = vv_min(STRIP, C - c0);
-        double sw[STRIP] = {0}, sb[STRIP] = {0};
+    for (int64_t c0 = 0; c0 < C; c0 += VVCPU_STRIP) {
+        const int64_t n = vv_min(VVCPU_STRIP, C - c0);
+        double sw[VVCPU_STRIP] = {0}, sb[VVCPU_STRIP] = {0};
         for (int64_t r = 0; r < R; r++) {
             const vv_real *g = dy + r * C + c0, *v = x + r * C + c0;
             for (int64_t j = 0; j < n; j++) {

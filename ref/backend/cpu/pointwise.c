@@ -72,14 +72,12 @@ VVB_DEF void vvb_add_bwd(vv_real *db, const vv_real *dy, int64_t R, int64_t C, i
     vvcpu_add_column_sums(db, dy + whole * Rb * C, 1, rest * C);
 }
 
-enum { STRIP = 64 };
-
 void vvcpu_add_column_sums(vv_real *out, const vv_real *x, int64_t R, int64_t C)
 {
 #pragma omp parallel for schedule(static) if (R * C >= VVCPU_GRAIN)
-    for (int64_t c0 = 0; c0 < C; c0 += STRIP) {
-        const int64_t n = vv_min(STRIP, C - c0);
-        double s[STRIP] = {0};
+    for (int64_t c0 = 0; c0 < C; c0 += VVCPU_STRIP) {
+        const int64_t n = vv_min(VVCPU_STRIP, C - c0);
+        double s[VVCPU_STRIP] = {0};
         for (int64_t r = 0; r < R; r++)
             for (int64_t j = 0; j < n; j++) s[j] += (double)x[r * C + c0 + j];
         for (int64_t j = 0; j < n; j++) out[c0 + j] += (vv_real)s[j];
