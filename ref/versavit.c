@@ -42,7 +42,7 @@ static int group_of(const void *ctx, const vv_tensor *p)
 static vv_status finish(versavit_model *m, vv_error *err)
 {
     const vv_adamw_group groups[2] = {vv_adamw_default(), vv_adamw_default()};
-    vv_params *params = &m->model.vit->params;
+    vv_params *params = m->model.params;
     m->tape = vv_tape_new(params, VV_RECORD);
     m->inference = vv_tape_new(NULL, 0);
     if (!m->tape || !m->inference) return vv_no_memory(err, "model");
@@ -93,11 +93,11 @@ void versavit_free(versavit_model *m)
 /* ---- weights ----------------------------------------------------------------------------------------------------------------- */
 static vv_tensor *tensor(const versavit_model *m, int64_t i)
 {
-    const vv_params *ps = &m->model.vit->params;
+    const vv_params *ps = m->model.params;
     return i >= 0 && i < ps->n ? ps->at[i] : NULL;
 }
 
-int64_t versavit_tensors(const versavit_model *m) { return m->model.vit->params.n; }
+int64_t versavit_tensors(const versavit_model *m) { return m->model.params->n; }
 
 const char *versavit_tensor_name(const versavit_model *m, int64_t i)
 {
@@ -277,6 +277,6 @@ int versavit_step(versavit_model *m, const versavit_adamw *a, double *norm, vers
     for (int g = 0; g < 2; g++)
         m->optimizer->group[g] = (vv_adamw_group){a->lr, a->beta1, a->beta2, a->eps, g == 0 ? a->weight_decay : 0};
     const vv_status s = vv_adamw_step(m->optimizer, a->max_norm, norm, &err);
-    vv_params_zero_grad(&m->model.vit->params); /* after a failure too: what is not finite would stay so for ever */
+    vv_params_zero_grad(m->model.params); /* after a failure too: what is not finite would stay so for ever */
     return told(e, s, &err);
 }

@@ -144,6 +144,7 @@ static const tower_case towers[] = {
 
 typedef struct {
     const tower_case *c;
+    vv_params params;
     vv_vit *vit;
     vv_grid *grid;
     vv_real *pixels, *cotangent;
@@ -159,7 +160,7 @@ static vv_status run_tower(tower *w, vv_tape *t, vv_error *err)
     vv_tensor *x = vv_input(t, "pixel_values", VV_REALS, 2, dim, w->pixels);
     vv_tensor *y = vv_vit_forward(t, w->vit, x, w->grid, w->c->pictures, &want);
     if (w->c->mode != FORWARD) {
-        vv_params_zero_grad(&w->vit->params);
+        vv_params_zero_grad(&w->params);
         vv_backward(t, vv_dot(t, "loss", y, vv_input(t, "cotangent", VV_REALS, 2, merged, w->cotangent)), 1);
     }
     VV_TRY(vv_tape_status(t, err));
@@ -176,7 +177,7 @@ static vv_status set_up(tower *w, const tower_case *c, const settings *s, vv_err
     w->c = c;
     w->rows = c->pictures * c->grid_h * c->grid_w;
     w->width = 3 * 2 * 14 * 14;
-    VV_TRY(vv_vit_new(&w->vit, &config, 0, err));
+    VV_TRY(vv_vit_new(&w->vit, &w->params, &config, err));
     VV_TRY(vv_vit_init(w->vit, 1, err));
     w->grid = vv_calloc(c->pictures, sizeof *w->grid);
     w->pixels = vv_calloc(w->rows * w->width, sizeof *w->pixels);
@@ -186,14 +187,14 @@ static vv_status set_up(tower *w, const tower_case *c, const settings *s, vv_err
     for (int64_t i = 0; i < w->rows * w->width; i++) w->pixels[i] = (vv_real)vv_random_normal(2, 1, (uint64_t)i);
     for (int64_t i = 0; i < w->rows / 4 * config.hidden_size; i++)
         w->cotangent[i] = (vv_real)vv_random_normal(2, 2, (uint64_t)i);
-    return vv_adamw_new(&w->optimizer, &w->vit->params, &group, 1, NULL, NULL, err);
+    return vv_adamw_new(&w->optimizer, &w->params, &group, 1, NULL, NULL, err);
 }
 
 static vv_status time_tower(result *r, const tower_case *c, const settings *s, vv_error *err)
 {
     tower w = {0};
     vv_status st = set_up(&w, c, s, err);
-    vv_tape *t = vv_tape_new(st == VV_OK ? &w.vit->params : NULL, c->mode == FORWARD ? 0 : VV_RECORD);
+    vv_tape *t = vv_tape_new(st == VV_OK ? &w.params : NULL, c->mode == FORWARD ? 0 : VV_RECORD);
     if (!t && st == VV_OK) st = vv_no_memory(err, c->name);
     int64_t runs = s->repeat + 1; /* the first one pays for the memory */
     for (int64_t i = 0; st == VV_OK && i < runs; i++) {
@@ -205,13 +206,14 @@ static vv_status time_tower(result *r, const tower_case *c, const settings *s, v
         if (i) r->seconds = least(r->seconds, seconds);
         const vv_memory *m = vv_tape_memory(t);
         r->flops = m->flops_forward + m->flops_backward;
-        r->peak_bytes = w.vit->params.peak + w.optimizer->bytes + m->activations_peak + m->gradients_peak;
+        r->peak_bytes = w.params.peak + w.optimizer->bytes + m->activations_peak + m->gradients_peak;
         vv_tape_reset(t);
         vv_progress(c->name, i + 1, runs);
     }
     vv_tape_free(t);
     vv_adamw_free(w.optimizer);
     vv_vit_free(w.vit);
+    vv_params_free(&w.params);
     free(w.grid);
     free(w.pixels);
     free(w.cotangent);

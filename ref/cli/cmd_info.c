@@ -31,9 +31,9 @@ typedef struct {
 
 static vv_status from_model(table *t, const vv_model *m, vv_error *err)
 {
-    if (!(t->at = vv_calloc(m->vit->params.n, sizeof *t->at))) return vv_no_memory(err, "table");
-    for (; t->n < m->vit->params.n; t->n++) {
-        const vv_tensor *x = m->vit->params.at[t->n];
+    if (!(t->at = vv_calloc(m->params->n, sizeof *t->at))) return vv_no_memory(err, "table");
+    for (; t->n < m->params->n; t->n++) {
+        const vv_tensor *x = m->params->at[t->n];
         row *r = &t->at[t->n];
         *r = (row){.name = vv_strdup(x->name), .dtype = "-", .n = x->n};
         vv_shape_text(x->dim, x->ndim, r->shape, sizeof r->shape);

@@ -58,9 +58,9 @@ int cmd_init(int argc, char **argv)
     if (s == VV_OK) s = vv_model_save(&m, out, dtype, shard, &err);
     if (s == VV_OK && !cli_quiet) {
         int64_t count = 0;
-        for (int64_t i = 0; i < m.vit->params.n; i++) count += m.vit->params.at[i]->n;
+        for (int64_t i = 0; i < m.params->n; i++) count += m.params->at[i]->n;
         cli_line();
-        printf("%s: %lld parameters in %lld tensors, %s\n", out, (long long)count, (long long)m.vit->params.n, type);
+        printf("%s: %lld parameters in %lld tensors, %s\n", out, (long long)count, (long long)m.params->n, type);
     }
     free(path);
     vv_model_free(&m);

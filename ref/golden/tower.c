@@ -76,7 +76,7 @@ static vv_status record(tower_run *r, const char *out, int tape_flags, const cha
             memcpy(r->grid_thw + 3 * i, (int64_t[3]){r->batch.grid[i].t, r->batch.grid[i].h, r->batch.grid[i].w}, 24);
         extra[r->n_images] = (vv_record_extra){{"grid_thw", VV_DT_I64, 2, {n, 3}}, r->grid_thw};
         const vv_record_options o = {
-            out, TASK, 1, tape_flags | VV_RECORD, meta, extra, r->n_images + 1, &r->model.vit->params};
+            out, TASK, 1, tape_flags | VV_RECORD, meta, extra, r->n_images + 1, r->model.params};
         s = vv_record(&o, run_tower, r, err);
     }
     free(extra);
@@ -162,7 +162,7 @@ static vv_status case_load(tower_run *r, const json_t *root, const char *path, v
     free(config_path);
     if (s != VV_OK) return s;
     VV_TRY(vv_json_int(root, path, "tap", 0, r->model.vit->config.depth - 1, &r->tap, err));
-    VV_TRY(random_weights(&r->model.vit->params, r->seed, err));
+    VV_TRY(random_weights(r->model.params, r->seed, err));
     VV_TRY(case_pictures(r, root, path, err));
     sizes(r, merged, layer);
     r->cotangent = normals("cotangent", r->seed, 0, 1, merged[0] * merged[1]);

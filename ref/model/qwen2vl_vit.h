@@ -33,8 +33,7 @@
 
 #include "base/json.h"
 #include "data/preprocess.h"
-#include "io/hf_dir.h"
-#include "nn/nn.h"
+#include "model/params.h"
 
 typedef struct {
     int64_t depth, embed_dim, hidden_size, mlp_ratio, num_heads, in_channels, patch_size, temporal_patch_size,
@@ -58,14 +57,14 @@ typedef struct {
 
 typedef struct {
     vv_vit_config config;
-    vv_params params; /* in the order of the table above */
+    vv_part part; /* in the order of the table above */
     vv_tensor *patch_embed;
     vv_vit_block *blocks;
     vv_affine ln_q, merger_0, merger_2;
 } vv_vit;
 
-/* All parameters, not initialised; dry: shapes only, no memory. */
-vv_status vv_vit_new(vv_vit **out, const vv_vit_config *c, int dry, vv_error *err) VV_MUST_USE;
+/* Declares the tower's parameters in params, not initialised. They live as long as params does. */
+vv_status vv_vit_new(vv_vit **out, vv_params *params, const vv_vit_config *c, vv_error *err) VV_MUST_USE;
 void vv_vit_free(vv_vit *m);
 
 /* Linear and patch weights N(0, initializer_range), biases 0, norms 1 and 0 [C]; rounded to float in both builds. */
@@ -73,9 +72,6 @@ vv_status vv_vit_init(vv_vit *m, uint64_t seed, vv_error *err) VV_MUST_USE;
 
 /* Fills all parameters. VV_FILE: a tensor is missing, has another shape, or is unknown under the tower's prefix. */
 vv_status vv_vit_load_weights(vv_vit *m, const vv_weights *w, vv_error *err) VV_MUST_USE;
-/* Writes the tensors in the given type, in shards of at most max_shard_bytes (0: 5e9). */
-vv_status vv_vit_save_weights(const vv_vit *m, const char *dir, vv_dtype dtype, int64_t max_shard_bytes,
-                              vv_error *err) VV_MUST_USE;
 
 /* The tower on n packed pictures: pixel_values [N, in_channels temporal patch^2], N = sum of t h w over the grids.
  * taps: n_taps block numbers (0-based); tap[i] receives h after block taps[i] [N,C], in token order. Returns the merged

@@ -12,6 +12,8 @@ static const int64_t CONFIG_BYTES = 16 << 20;
 void vv_model_free(vv_model *m)
 {
     vv_vit_free(m->vit);
+    if (m->params) vv_params_free(m->params);
+    free(m->params);
     *m = (vv_model){0};
 }
 
@@ -26,6 +28,13 @@ static vv_status check_pair(const vv_vit_config *c, const vv_preprocess *p, cons
             (long long)c->patch_size, (long long)c->temporal_patch_size, (long long)c->spatial_merge_size,
             (long long)p->patch_size, (long long)p->temporal_patch_size, (long long)p->merge_size);
     return VV_OK;
+}
+
+static vv_status add_tower(vv_model *m, const vv_vit_config *c, int shapes_only, vv_error *err)
+{
+    if (!(m->params = vv_calloc(1, sizeof *m->params))) return vv_no_memory(err, "parameters");
+    m->params->dry = shapes_only;
+    return vv_vit_new(&m->vit, m->params, c, err);
 }
 
 static vv_status load_weights(vv_model *m, const char *dir, vv_error *err)
@@ -48,7 +57,7 @@ vv_status vv_model_load(vv_model *m, const char *dir, int shapes_only, vv_error 
     const int found = s == VV_OK && access(pre, F_OK) == 0;
     if (found) s = vv_preprocess_load(&m->preprocess, pre, err);
     if (s == VV_OK) s = check_pair(&config, &m->preprocess, found ? pre : "the published preprocessing", err);
-    if (s == VV_OK) s = vv_vit_new(&m->vit, &config, shapes_only, err);
+    if (s == VV_OK) s = add_tower(m, &config, shapes_only, err);
     if (s == VV_OK && !shapes_only) s = load_weights(m, dir, err);
     json_decref(root);
     free(path);
@@ -74,7 +83,7 @@ vv_status vv_model_from_config(vv_model *m, const char *path, int shapes_only, v
     if (s == VV_OK) s = vv_json_object(root, path, "preprocessor", &pre, err);
     if (s == VV_OK && pre) s = vv_preprocess_parse(&m->preprocess, pre, path, err);
     if (s == VV_OK) s = check_pair(&config, &m->preprocess, path, err);
-    if (s == VV_OK) s = vv_vit_new(&m->vit, &config, shapes_only, err);
+    if (s == VV_OK) s = add_tower(m, &config, shapes_only, err);
     json_decref(root);
     return s;
 }
@@ -97,7 +106,7 @@ vv_status vv_model_save(const vv_model *m, const char *dir, vv_dtype dtype, int6
     char *path = vv_path_join(dir, "config.json"), *pre = vv_path_join(dir, "preprocessor_config.json");
     vv_status s = path && pre ? save_config(m, path, err) : vv_no_memory(err, dir);
     if (s == VV_OK) s = vv_preprocess_save(&m->preprocess, pre, err);
-    if (s == VV_OK) s = vv_vit_save_weights(m->vit, dir, dtype, max_shard_bytes, err);
+    if (s == VV_OK) s = vv_params_save(m->params, dir, dtype, max_shard_bytes, err);
     free(path);
     free(pre);
     return s;

@@ -5,6 +5,7 @@
 #include "model/qwen2vl_vit.h"
 
 typedef struct {
+    vv_params *params; /* of all parts */
     vv_vit *vit;
     vv_preprocess preprocess;
 } vv_model;

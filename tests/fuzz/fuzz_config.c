@@ -60,7 +60,7 @@ static int run(const uint8_t *bytes, size_t n)
         VVT_HOLDS(!m.vit);
         return 0;
     }
-    VVT_HOLDS(m.vit && m.vit->params.n > 0);
+    VVT_HOLDS(m.vit && m.params->n > 0);
     vv_model_free(&m);
     return 1;
 }

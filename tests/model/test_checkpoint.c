@@ -24,11 +24,11 @@ static void expect_loaded(const vv_model *m, const char *dir, vv_dtype d)
 {
     vv_model back;
     VVT_OK(vv_model_load(&back, dir, VV_WITH_WEIGHTS, err));
-    ck_assert_int_eq(back.vit->params.n, m->vit->params.n);
+    ck_assert_int_eq(back.params->n, m->params->n);
     ck_assert_int_eq(back.preprocess.max_pixels, m->preprocess.max_pixels);
     ck_assert(back.vit->config.hidden_act == m->vit->config.hidden_act && back.vit->config.depth == 3);
-    for (int64_t p = 0; p < m->vit->params.n; p++) {
-        const vv_tensor *x = m->vit->params.at[p], *y = back.vit->params.at[p];
+    for (int64_t p = 0; p < m->params->n; p++) {
+        const vv_tensor *x = m->params->at[p], *y = back.params->at[p];
         ck_assert_str_eq(x->name, y->name);
         vv_real *a = tower_get(x->data, x->n), *b = tower_get(y->data, y->n);
         for (int64_t i = 0; i < x->n; i++)
@@ -256,8 +256,8 @@ START_TEST(initialised)
     VVT_OK(vv_vit_init(m.vit, 5, err));
     double sum = 0, squares = 0;
     int64_t n = 0;
-    for (int64_t p = 0; p < m.vit->params.n; p++) {
-        const vv_tensor *x = m.vit->params.at[p];
+    for (int64_t p = 0; p < m.params->n; p++) {
+        const vv_tensor *x = m.params->at[p];
         vv_real *v = tower_get(x->data, x->n);
         const int matrix = x->ndim > 1, bias = strstr(x->name, ".bias") != NULL;
         for (int64_t i = 0; i < x->n; i++) {

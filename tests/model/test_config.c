@@ -127,8 +127,8 @@ START_TEST(published_count)
     int64_t total = 0, without_merger = 0;
     vv_model m;
     VVT_OK(vv_model_from_config(&m, vvt_root("data/configs/paper.json"), VV_SHAPES_ONLY, err));
-    for (int64_t i = 0; i < m.vit->params.n; i++) {
-        const vv_tensor *x = m.vit->params.at[i];
+    for (int64_t i = 0; i < m.params->n; i++) {
+        const vv_tensor *x = m.params->at[i];
         ck_assert_ptr_null(x->data);
         total += x->n;
         if (!strstr(x->name, ".merger.")) without_merger += x->n;
@@ -137,7 +137,7 @@ START_TEST(published_count)
     ck_assert_int_eq(without_merger, 32 * (12 * 1280 * 1280 + 13 * 1280) + 1280 * 1176);
     ck_assert_int_eq((int64_t)((double)total / (1 << 20) * 100 + 0.5), 64445);
     ck_assert_int_eq(vvb_get_info()->peak_bytes, bytes); /* nothing was allocated */
-    ck_assert_int_eq(m.vit->params.n, 1 + 32 * 12 + 6);
+    ck_assert_int_eq(m.params->n, 1 + 32 * 12 + 6);
     vv_model_free(&m);
     static const char *const names[] = {"micro", "tiny", "small"};
     for (int i = 0; i < 3; i++) {

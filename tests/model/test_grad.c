@@ -67,7 +67,7 @@ START_TEST(finite_differences)
     setup s;
     start(&s);
     tower_out o = tower_run(&s.in);
-    const vv_params *ps = &s.m.vit->params;
+    const vv_params *ps = s.m.params;
     for (int64_t p = 0, at = 0; p < ps->n; at += ps->at[p++]->n) {
         vv_tensor *x = ps->at[p];
         vv_real *v = tower_get(x->data, x->n);

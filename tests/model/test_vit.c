@@ -204,10 +204,12 @@ START_TEST(threads_change_no_bit)
     c.patch_size = 4;
     const vv_grid wide[2] = {{1, 20, 16}, {1, 2, 4}};
     vv_vit *vit = NULL;
-    VVT_OK(vv_vit_new(&vit, &c, 0, err));
-    tower_fill(&vit->params);
+    vv_params params = {0};
+    VVT_OK(vv_vit_new(&vit, &params, &c, err));
+    tower_fill(&params);
     same_on_any_threads(vit, wide, 2);
     vv_vit_free(vit);
+    vv_params_free(&params);
 }
 END_TEST
 

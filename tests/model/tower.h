@@ -35,7 +35,7 @@ static inline vv_model tower_micro(void)
 {
     vv_model m;
     VVT_OK(vv_model_from_config(&m, vvt_root("data/configs/micro.json"), VV_WITH_WEIGHTS, err));
-    tower_fill(&m.vit->params);
+    tower_fill(m.params);
     return m;
 }
 
@@ -91,7 +91,7 @@ static inline tower_out tower_run(const tower_in *in)
     const int64_t N = tower_tokens(in->grid, in->n), merge = c->spatial_merge_size * c->spatial_merge_size;
     const int64_t x_dim[2] = {N, tower_width(in->vit)}, m_dim[2] = {N / merge, c->hidden_size},
                   t_dim[2] = {N, c->embed_dim};
-    vv_params *ps = (vv_params *)&in->vit->params;
+    vv_params *ps = in->vit->part.params;
     vv_tape *t = vv_tape_new(ps, in->flags | (in->c ? VV_RECORD : 0));
     vv_tensor *tap = NULL;
     const vv_vit_wanted want = {&in->tap, 1, &tap, 1};
