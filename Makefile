@@ -37,13 +37,13 @@ BUILD   := $(if $(filter float-openblas,$(FLAVOUR)),build,build/$(FLAVOUR))
 # ---- flags ------------------------------------------------------------------------------------------------------
 # Never fast-math. -ffp-contract=off keeps the bits of everything outside BLAS the same for every instruction set.
 comma    := ,
-PC_LIBS  := libpng libjpeg jansson
+PC_LIBS  := libpng libjpeg jansson libpcre2-8 libutf8proc
 CPPFLAGS += -Iref -D_POSIX_C_SOURCE=200809L $(shell pkg-config --cflags $(PC_LIBS) 2>/dev/null)
 CFLAGS   ?= -O3 -g
 FLAGS    := -std=c99 -pedantic -Wall -Wextra -Wshadow -Wstrict-prototypes -ffp-contract=off -fno-math-errno \
             -fno-trapping-math -fPIC -fopenmp $(if $(ARCH),-march=$(ARCH)) $(if $(WERROR),-Werror) \
             $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-LDLIBS   += $(or $(shell pkg-config --libs $(PC_LIBS) 2>/dev/null),-lpng -ljpeg -ljansson) -lm
+LDLIBS   += $(or $(shell pkg-config --libs $(PC_LIBS) 2>/dev/null),-lpng -ljpeg -ljansson -lpcre2-8 -lutf8proc) -lm
 ifeq ($(REAL),double)
 CPPFLAGS += -DVV_DOUBLE
 endif

@@ -39,7 +39,7 @@ $(BUILD)/man/versavit.1: $(COMMAND) scripts/make-man
 # What the static library needs besides itself: the .pc files of others where they have one, plain flags where not. Of OpenBLAS
 # always the flags: its .pc asks static programs for a Fortran compiler, of which we use nothing.
 PC_REQUIRES = $(shell pkg-config --exists $(PC_LIBS) && echo $(PC_LIBS))
-PC_PLAIN    = $(if $(PC_REQUIRES),,-lpng -ljpeg -ljansson) $(if $(filter openblas,$(BLAS)),$(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas)) \
+PC_PLAIN    = $(if $(PC_REQUIRES),,-lpng -ljpeg -ljansson -lpcre2-8 -lutf8proc) $(if $(filter openblas,$(BLAS)),$(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas)) \
               $(if $(filter other,$(BLAS)),$(or $(BLAS_LIBS),-lcblas)) $(if $(filter accelerate,$(BLAS)),-framework Accelerate)
 
 TO = $(DESTDIR)$(PREFIX)

@@ -57,8 +57,8 @@ static int open_model(versavit_model **out, const char *path, int from_config, u
     *out = NULL;
     vv_status s = m ? VV_OK : vv_no_memory(&err, "model");
     if (s == VV_OK)
-        s = from_config ? vv_model_from_config(&m->model, path, VV_WITH_WEIGHTS, &err)
-                        : vv_model_load(&m->model, path, VV_WITH_WEIGHTS, &err);
+        s = from_config ? vv_model_from_config(&m->model, path, VV_VISION, &err)
+                        : vv_model_load(&m->model, path, VV_VISION, &err);
     if (s == VV_OK && from_config) s = vv_vit_init(m->model.vit, seed, &err);
     if (s == VV_OK) s = finish(m, &err);
     if (s == VV_OK) *out = m;

@@ -1,5 +1,5 @@
 # Tests: one executable per tests/FOLDER/test_NAME.c, run in the order of the layers; the first failing file stops the run.
-TEST_LAYERS := base io data backend tape ops nn model optim golden eval
+TEST_LAYERS := base io data backend tape ops nn loss model optim golden eval
 TEST_SRC    := $(foreach l,$(TEST_LAYERS),$(sort $(wildcard tests/$(l)/test_*.c)))
 TEST_HELP   := $(sort $(wildcard tests/*.c tests/oracle/*.c))
 TEST_BIN    := $(TEST_SRC:%.c=$(BUILD)/%)
@@ -58,8 +58,8 @@ golden: deps
 
 # against PyTorch and transformers, live; the first time makes a virtual environment (build/torch-venv)
 check-torch: deps
-	@$(SUB) build && $(SUB) build REAL=double
-	@set -e; python=$$(scripts/torch/setup); $$python scripts/torch/check_tower.py && $$python scripts/torch/check_pixels.py
+	@$(SUB) build build/tests/loss/losses && $(SUB) build REAL=double build/double-openblas/tests/loss/losses
+	@set -e; python=$$(scripts/torch/setup); $$python scripts/torch/check_tower.py && $$python scripts/torch/check_losses.py && $$python scripts/torch/check_pixels.py && $$python scripts/torch/check_tokenizer.py
 
 check-all: check
 	@VVT_EXHAUSTIVE=1 $(SUB) run-tests LAYERS=backend

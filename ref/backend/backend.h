@@ -56,18 +56,50 @@ extern "C" {
 #define vvb_add_bwd VVB_SYM(add_bwd)
 #define vvb_gather_rows_fwd VVB_SYM(gather_rows_fwd)
 #define vvb_gather_rows_bwd VVB_SYM(gather_rows_bwd)
+#define vvb_scatter_rows_fwd VVB_SYM(scatter_rows_fwd)
+#define vvb_scatter_rows_bwd VVB_SYM(scatter_rows_bwd)
 #define vvb_matmul VVB_SYM(matmul)
 #define vvb_linear_fwd VVB_SYM(linear_fwd)
 #define vvb_linear_bwd VVB_SYM(linear_bwd)
 #define vvb_layernorm_fwd VVB_SYM(layernorm_fwd)
 #define vvb_layernorm_bwd VVB_SYM(layernorm_bwd)
+#define vvb_rmsnorm_fwd VVB_SYM(rmsnorm_fwd)
+#define vvb_rmsnorm_bwd VVB_SYM(rmsnorm_bwd)
 #define vvb_gelu_fwd VVB_SYM(gelu_fwd)
 #define vvb_gelu_bwd VVB_SYM(gelu_bwd)
+#define vvb_relu_fwd VVB_SYM(relu_fwd)
+#define vvb_relu_bwd VVB_SYM(relu_bwd)
+#define vvb_sigmoid_fwd VVB_SYM(sigmoid_fwd)
+#define vvb_sigmoid_bwd VVB_SYM(sigmoid_bwd)
+#define vvb_softplus_fwd VVB_SYM(softplus_fwd)
+#define vvb_softplus_bwd VVB_SYM(softplus_bwd)
+#define vvb_silu_mul_fwd VVB_SYM(silu_mul_fwd)
+#define vvb_silu_mul_bwd VVB_SYM(silu_mul_bwd)
+#define vvb_linear_cross_entropy_fwd VVB_SYM(linear_cross_entropy_fwd)
+#define vvb_linear_cross_entropy_bwd VVB_SYM(linear_cross_entropy_bwd)
 #define vvb_rope_table VVB_SYM(rope_table)
 #define vvb_rope_fwd VVB_SYM(rope_fwd)
 #define vvb_rope_bwd VVB_SYM(rope_bwd)
 #define vvb_attention_fwd VVB_SYM(attention_fwd)
 #define vvb_attention_bwd VVB_SYM(attention_bwd)
+#define vvb_conv2d_fwd VVB_SYM(conv2d_fwd)
+#define vvb_conv2d_bwd VVB_SYM(conv2d_bwd)
+#define vvb_conv_transpose2d_fwd VVB_SYM(conv_transpose2d_fwd)
+#define vvb_conv_transpose2d_bwd VVB_SYM(conv_transpose2d_bwd)
+#define vvb_resize_bilinear_fwd VVB_SYM(resize_bilinear_fwd)
+#define vvb_resize_bilinear_bwd VVB_SYM(resize_bilinear_bwd)
+#define vvb_first_nonfinite VVB_SYM(first_nonfinite)
+#define vvb_masked_medians VVB_SYM(masked_medians)
+#define vvb_ssi_fwd VVB_SYM(ssi_fwd)
+#define vvb_ssi_bwd VVB_SYM(ssi_bwd)
+#define vvb_gradient_matching_fwd VVB_SYM(gradient_matching_fwd)
+#define vvb_gradient_matching_bwd VVB_SYM(gradient_matching_bwd)
+#define vvb_bce_fwd VVB_SYM(bce_fwd)
+#define vvb_bce_bwd VVB_SYM(bce_bwd)
+#define vvb_dice_fwd VVB_SYM(dice_fwd)
+#define vvb_dice_bwd VVB_SYM(dice_bwd)
+#define vvb_unit_rows_fwd VVB_SYM(unit_rows_fwd)
+#define vvb_unit_rows_bwd VVB_SYM(unit_rows_bwd)
 #define vvb_sum_squares VVB_SYM(sum_squares)
 #define vvb_adamw VVB_SYM(adamw)
 #define vvb_library_product VVB_SYM(library_product)
@@ -120,7 +152,9 @@ void vvb_elementary(vv_real *y, const vv_real *x, int64_t n, vvb_function f);
  *         y may be x. bwd: db[k,c] += sum of dy over the rows r with r mod Rb = k (dx is dy itself: nothing to compute);
  *         R C FLOPs each; fwd ULP(1), bwd DOT(R/Rb), gauge sum |dy|.
  * gather_rows: y[i,:] = x[idx[i],:], i < R, x [Rx,C], idx [R] with 0 <= idx < Rx (checked by the caller). EXACT.
- *         bwd: dx[idx[i],:] += dy[i,:] in the order of i; dx is first set to 0 unless acc. R C FLOPs, DOT(R), gauge sum |dy|. */
+ *         bwd: dx[idx[i],:] += dy[i,:] in the order of i; dx is first set to 0 unless acc. R C FLOPs, DOT(R), gauge sum |dy|.
+ * scatter_rows: y[idx[i],:] = x[i,:], i < R, for distinct idx [R] within y (checked by the caller); y's other rows stay as they
+ *         are. EXACT. bwd: dx[i,:] = dy[idx[i],:]; EXACT, with acc DOT(2), gauge |dx| + |dy|, R C FLOPs.               */
 void vvb_axpy(vv_real *y, const vv_real *x, double a, int64_t n);
 void vvb_scale(vv_real *y, const vv_real *x, double a, int64_t n);
 void vvb_dot(vv_real *y, const vv_real *x, const vv_real *w, int64_t n);
@@ -128,6 +162,8 @@ void vvb_add_fwd(vv_real *y, const vv_real *x, const vv_real *b, int64_t R, int6
 void vvb_add_bwd(vv_real *db, const vv_real *dy, int64_t R, int64_t C, int64_t Rb);
 void vvb_gather_rows_fwd(vv_real *y, const vv_real *x, const int32_t *idx, int64_t R, int64_t C);
 void vvb_gather_rows_bwd(vv_real *dx, const vv_real *dy, const int32_t *idx, int64_t R, int64_t C, int64_t Rx, int acc);
+void vvb_scatter_rows_fwd(vv_real *y, const vv_real *x, const int32_t *idx, int64_t R, int64_t C);
+void vvb_scatter_rows_bwd(vv_real *dx, const vv_real *dy, const int32_t *idx, int64_t R, int64_t C, int acc);
 
 /* ---- matrix product ---------------------------------------------------------------------------------------------
  * c[m,n] = alpha sum_k op(a)[m,k] op(b)[k,n] + beta c[m,n];  op transposes when ta / tb != 0. a, b, c have the row strides
@@ -159,6 +195,26 @@ void vvb_layernorm_fwd(vv_real *y, vv_real *mean, vv_real *rstd, const vv_real *
 void vvb_layernorm_bwd(vv_real *dx, vv_real *dw, vv_real *db, const vv_real *dy, const vv_real *x, const vv_real *w,
                        const vv_real *mean, const vv_real *rstd, int64_t R, int64_t C, int acc);
 
+/* ---- RMSNorm over the last axis (Zhang, Sennrich 2019, arXiv:1910.07467, section 4) ----------------------------------
+ * y[r,c] = w[c] (x[r,c] rstd[r]);   rstd[r] = 1 / sqrt(mean_c x[r,c]^2 + eps).   No mean is subtracted.
+ *   x,y,dx,dy [R,C]   w,dw [C]   rstd [R] written by fwd, read by bwd.   C >= 1.
+ * NaN and Inf stay in their row. FLOPs 4RC fwd, 10RC bwd.
+ * fwd DOT(C+2), gauge |x| rstd |w|; of rstd: rstd.
+ * bwd with n = x rstd, g = dy w: dx = rstd (g - n mean(g n)), dw += sum_r dy n; with N = |n|, G = |g|:
+ * dx DOT(C+2), gauge rstd (G + N mean(G N)); dw DOT(R+2), gauge sum_r |dy| N.                                           */
+void vvb_rmsnorm_fwd(vv_real *y, vv_real *rstd, const vv_real *x, const vv_real *w, int64_t R, int64_t C, double eps);
+void vvb_rmsnorm_bwd(vv_real *dx, vv_real *dw, const vv_real *dy, const vv_real *x, const vv_real *w,
+                     const vv_real *rstd, int64_t R, int64_t C, int acc);
+
+/* ---- Rows of length 1 (torch.nn.functional.normalize) -----------------------------------------------------------------
+ * The first D of C numbers of each row: y[r,d] = x[r,d] / n[r], d < D, with n[r] = max(sqrt(sum_{d<D} x[r,d]^2), 1e-12).
+ *   x,dx [R,C]   y,dy [R,D]   n [R] written by fwd, read by bwd.   0 <= D <= C.
+ * bwd: dx[r,d] = (dy[r,d] - y[r,d] sum_e y[r,e] dy[r,e]) / n[r] for d < D, without the second term where n is 1e-12; 0 for d >= D.
+ * FLOPs 3RD fwd, 6RD bwd. fwd DOT(D+2), gauge |x| / n; of n: n. bwd DOT(2D+2), gauge (|dy| + |y| sum |y||dy|) / n.              */
+void vvb_unit_rows_fwd(vv_real *y, vv_real *n, const vv_real *x, int64_t R, int64_t C, int64_t D);
+void vvb_unit_rows_bwd(vv_real *dx, const vv_real *dy, const vv_real *y, const vv_real *n, int64_t R, int64_t C, int64_t D,
+                       int acc);
+
 /* ---- GELU (Hendrycks, Gimpel 2016, arXiv:1606.08415) -------------------------------------------------------------
  * ERF:   y = x Phi(x) = x/2 (1 + erf(x / sqrt 2))      dy/dx = Phi(x) + x phi(x),   phi(x) = exp(-x^2/2) / sqrt(2 pi)
  * QUICK: y = x s(1.702 x), s the logistic sigmoid       dy/dx = s + 1.702 x s (1 - s)  at 1.702 x
@@ -168,6 +224,32 @@ void vvb_layernorm_bwd(vv_real *dx, vv_real *dw, vv_real *db, const vv_real *dy,
 typedef enum { VVB_GELU_ERF, VVB_GELU_QUICK } vvb_gelu_kind;
 void vvb_gelu_fwd(vv_real *y, const vv_real *x, int64_t n, vvb_gelu_kind kind);
 void vvb_gelu_bwd(vv_real *dx, const vv_real *dy, const vv_real *x, int64_t n, vvb_gelu_kind kind, int acc);
+
+/* ---- ReLU, and the logistic sigmoid ------------------------------------------------------------------------------------
+ * relu:    y = max(x, 0); a NaN stays one. bwd: dx = dy where x > 0 or x is NaN, else 0: the slope at 0 is 0. x may be the y of
+ *          the forward. n FLOPs each. EXACT, with acc DOT(2), gauge |dx| + |dy|.
+ * sigmoid: y = 1 / (1 + exp(-x)), ULP(4). bwd takes y: dx = dy y (1 - y), DOT(3), gauge |dy||y||1 - y|. FLOPs 4n fwd, 3n bwd.
+ * y may be x; dx may be dy (not with acc).                                                                               */
+void vvb_relu_fwd(vv_real *y, const vv_real *x, int64_t n);
+void vvb_relu_bwd(vv_real *dx, const vv_real *dy, const vv_real *x, int64_t n, int acc);
+void vvb_sigmoid_fwd(vv_real *y, const vv_real *x, int64_t n);
+void vvb_sigmoid_bwd(vv_real *dx, const vv_real *dy, const vv_real *y, int64_t n, int acc);
+
+/* ---- softplus (Dugas et al. 2001, NIPS 13, section 3): a ReLU without a kink ------------------------------------------------
+ * y = log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|));    dy/dx = s(x), s the logistic sigmoid.
+ * Small results are exact to the last places too. y may be x; dx may be dy (not with acc). FLOPs 10n fwd, 5n bwd.
+ * fwd ULP(8); bwd DOT(4), gauge |dy| s(x).                                                                               */
+void vvb_softplus_fwd(vv_real *y, const vv_real *x, int64_t n);
+void vvb_softplus_bwd(vv_real *dx, const vv_real *dy, const vv_real *x, int64_t n, int acc);
+
+/* ---- the gate of SwiGLU (Shazeer 2020, arXiv:2002.05202, section 2) ---------------------------------------------------
+ * y = silu(g) u,   silu(g) = g s(g),   s the logistic sigmoid.
+ *   dg = dy u s (1 + g (1 - s)),   du = dy silu(g);   acc_g and acc_u say of each whether it is added.
+ * -Inf in g gives NaN as the formula does. FLOPs 8n fwd, 14n bwd. DOT(16), gauge |g||u| fwd; |dy||u| (1 + |g|) for dg, |dy||g|
+ * for du: s is wrong by a few ulp of itself, 1 - s by a few of 1.                                                       */
+void vvb_silu_mul_fwd(vv_real *y, const vv_real *g, const vv_real *u, int64_t n);
+void vvb_silu_mul_bwd(vv_real *dg, vv_real *du, const vv_real *dy, const vv_real *g, const vv_real *u, int64_t n,
+                      int acc_g, int acc_u);
 
 /* ---- Rotary position embedding (Su et al. 2021, arXiv:2104.09864; Qwen2-VL section 2.1 for two axes) ----------------
  * table: pos (host) [N,P] holds P coordinates of each token. With F = D / (2P) frequencies an axis, angle d = a F + k of
@@ -187,23 +269,178 @@ void vvb_rope_bwd(vv_real *dx, int64_t lddx, const vv_real *dy, int64_t lddy, co
                   int64_t N, int64_t H, int64_t D);
 
 /* ---- Attention within segments of variable length (Vaswani et al. 2017, arXiv:1706.03762; Dao et al. 2022, arXiv:2205.14135
- *      for keeping row statistics instead of the matrix) --------------------------------------------------------------
- * cu (host) [S+1] are the prefix sums of the segment lengths, cu[0] = 0, cu[S] = N. For each segment and head h, with q, k, v
- * the [n,D] blocks of that segment (row strides ldq, ldk, ldv, ldo >= H D; heads side by side):
- *   s = scale q k^T;   p = softmax over each row;   o = p v;   lse[n,h] = log sum_j exp(s[n,j])      (lse [N,H] is saved)
- * A token sees all tokens of its segment and no others. Memory grows with N: scores live in tiles of query rows.
- * bwd, p recomputed from lse, delta = sum_d dO o:   dv = p^T dO;  ds = p (dO v^T - delta);  dq = scale ds k;  dk = scale ds^T q.
+ *      for keeping row statistics instead of the matrix; Ainslie et al. 2023, arXiv:2305.13245 for heads that share keys) -----
+ * Queries come in S segments, cu_q (host) [S+1] the prefix sums of their lengths, cu_q[0] = 0, cu_q[S] = Nq; keys and values in Sk
+ * segments, cu_k [Sk+1]. Segment s looks at key segment k_of[s], numbers that do not decrease (several may look at one). NULL for
+ * k_of: at number s; NULL for cu_k besides: queries and keys have the same segments. Query head h looks at key head h / (H / Hkv).
+ * For each segment and head, with q [n,D] and k, v [m,D] those blocks (row strides ldq, ldo >= H D; ldk, ldv >= Hkv D):
+ *   s = scale q k^T;   p = softmax over each row;   o = p v;   lse[n,h] = log sum_j exp(s[n,j])      (lse [Nq,H] is saved)
+ * A query sees all keys of its segment and no others; causal: query i of n sees the keys j <= i + m - n, m >= n, so that the
+ * last query sees all (with n < m the first m - n tokens were seen before: a cache). A query without keys has o = 0, lse = -Inf.
+ * Memory grows with Nq and Nk: scores live in tiles of query rows. A NaN or Inf of a key or value that a causal query must not
+ * see may still reach it.
+ * bwd, p recomputed from lse, delta = sum_d dO o:   dv = p^T dO;  ds = p (dO v^T - delta);  dq = scale ds k;  dk = scale ds^T q,
+ *   dk and dv summed over the segments and heads that look there.
  *   dq, dk, dv are written (there is no acc), with the strides ldq, ldk, ldv of q, k, v; dO and o with ldo.
- * FLOPs, with n2 the sum of squared lengths: fwd H n2 (4D + 5); bwd H n2 (10D + 8).
- * With E = 1 + 2 max_j scale |q||k|_j of the row (how much rounding of the scores moves p), n the segment's length:
- *   o DOT(n+D), gauge E p|v|;  dv DOT(n+D), gauge sum_i E p |dO|;  dq and dk DOT(2n+2D), gauge scale |ds||k|, scale |ds|'|q|,
- *   |ds| = E p (|dO||v| + sum |dO||o|);  lse DOT(n+D), gauge |lse| + E.                                                 */
+ * FLOPs, with n2 the number of pairs that see each other: fwd H n2 (4D + 5); bwd H n2 (10D + 8).
+ * With E = 1 + 2 max_j scale |q||k|_j of the row (how much rounding of the scores moves p), m the keys a query sees, n the
+ * queries that see a key, their heads counted apart:
+ *   o DOT(m+D), gauge E p|v|;  dv DOT(n+D), gauge sum_i E p |dO|;  dq DOT(2m+2D), dk DOT(2n+2D), gauge scale |ds||k|, scale
+ *   |ds|'|q|, |ds| = E p (|dO||v| + sum |dO||o|);  lse DOT(m+D), gauge |lse| + E. Probabilities below 2^-126 (float) may be 0. */
+typedef struct {
+    const int32_t *cu_q, *cu_k, *k_of; /* host */
+    int64_t S, Sk, H, Hkv, D;          /* Sk is not read when cu_k is NULL */
+    double scale;
+    int causal;
+} vvb_attention_args;
 void vvb_attention_fwd(vv_real *o, int64_t ldo, vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k,
-                       int64_t ldk, const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D,
-                       double scale);
+                       int64_t ldk, const vv_real *v, int64_t ldv, const vvb_attention_args *a);
 void vvb_attention_bwd(vv_real *dq, vv_real *dk, vv_real *dv, const vv_real *dO, const vv_real *o, int64_t ldo,
                        const vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
-                       const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale);
+                       const vv_real *v, int64_t ldv, const vvb_attention_args *a);
+
+/* ---- Linear and cross-entropy in one: the loss of a language model without its [R,V] matrix of scores -----------------
+ * z[r,v] = sum_c x[r,c] w[v,c];   lse[r] = log sum_v exp z[r,v];   ce[r] = lse[r] - z[r,target[r]];   loss = sum_r weight[r] ce[r]
+ *   x [R,C]   w [V,C], V >= 1   target [R], 0 <= target < V (checked by the caller)   weight [R]   loss [1]; ce and lse [R]
+ *   are written too, lse is read by bwd. Sums over v and r are in double. exp never overflows: lse is right for any finite z.
+ * bwd, z and p = exp(z - lse) computed again, with dloss [1]:
+ *   dz[r,v] = dloss weight[r] (p[r,v] - [v = target[r]]);   dx = dz w;   dw += dz^T x.
+ * Scores are never held for all of R and V. FLOPs: fwd R V (2C + 5); bwd R V (2C + 5) and 2 R V C for each of dx, dw.
+ * With Z[r,v] = sum_c |x||w|, E[r] = 1 + 2 max_v Z[r,v] and D[r,v] = |dloss weight| ((1 + Z) p + [v = target]):
+ *   lse DOT(C+4), gauge |lse| + E;  ce DOT(C+4), gauge |ce| + E;  loss DOT(C+4+R), gauge sum |weight| (|ce| + E);
+ *   dx DOT(C+V), gauge D|w|;  dw DOT(C+R), gauge |dw| + D'|x|.                                                        */
+void vvb_linear_cross_entropy_fwd(vv_real *loss, vv_real *ce, vv_real *lse, const vv_real *x, const vv_real *w,
+                                  const int32_t *target, const vv_real *weight, int64_t R, int64_t V, int64_t C);
+void vvb_linear_cross_entropy_bwd(vv_real *dx, vv_real *dw, const vv_real *dloss, const vv_real *x, const vv_real *w,
+                                  const int32_t *target, const vv_real *weight, const vv_real *lse, int64_t R,
+                                  int64_t V, int64_t C, int acc);
+
+/* ---- Convolution in two dimensions, and its transpose (Dumoulin, Visin 2016, arXiv:1603.07285; torch.nn.Conv2d and
+ *      ConvTranspose2d) -------------------------------------------------------------------------------------------
+ * conv2d:  y[b,i,j,o] = bias[o] + sum_{u<kh, v<kw, c<Ci} x[b, i stride + u - pad, j stride + v - pad, c] w[o,c,u,v]
+ *   x [B,Hh,Ww,Ci]  w [Co,Ci,kh,kw]  bias b [Co] or NULL  y [B,Ho,Wo,Co], Ho = vvb_conv_size(Hh, kh, stride, pad)
+ *   kh, kw, stride >= 1, pad >= 0
+ *   dx[b,r,q,c] = sum_{u,v,o} dy[b,i,j,o] w[o,c,u,v] over integers i, j: i stride + u - pad = r, j stride + v - pad = q
+ *   dw[o,c,u,v] += sum_{b,i,j} dy[b,i,j,o] x[b, i stride + u - pad, j stride + v - pad, c];   db[o] += sum dy[b,i,j,o]
+ *   What lies outside x, or in dx outside dy, is zeros that take part in the products: a NaN in w reaches the border too.
+ *   FLOPs 2 P Co kh kw Ci with P = B Ho Wo; the same for dx and for dw. DOT(kh kw Ci + 1), gauge |x||w| + |bias|;
+ *   dx DOT(kh kw Co), gauge |dy||w|;  dw DOT(P), gauge |dw| + |dy||x|;  db DOT(P), gauge |db| + sum |dy|.
+ * conv_transpose2d, kernel = stride = k >= 1 (a pixel becomes k x k pixels):
+ *   y[b, k i + u, k j + v, o] = bias[o] + sum_{c<Ci} x[b,i,j,c] w[c,o,u,v],  u, v < k
+ *   x [B,Hh,Ww,Ci]  w [Ci,Co,k,k]  bias b [Co] or NULL  y [B, k Hh, k Ww, Co]
+ *   dx[b,i,j,c] = sum_{u,v,o} dy[b, k i + u, k j + v, o] w[c,o,u,v]
+ *   dw[c,o,u,v] += sum_{b,i,j} x[b,i,j,c] dy[b, k i + u, k j + v, o];   db[o] += sum of dy over all pixels
+ *   FLOPs 2 P k^2 Ci Co with P = B Hh Ww; the same for dx and for dw. DOT(Ci + 1), gauge |x||w| + |bias|;
+ *   dx DOT(k^2 Co), gauge |dy||w|;  dw DOT(P), gauge |dw| + |x||dy|;  db DOT(k^2 P), gauge |db| + sum |dy|.             */
+typedef struct {
+    int64_t B, Hh, Ww, Ci, Co, kh, kw, stride, pad;
+} vvb_conv_shape;
+static inline int64_t vvb_conv_size(int64_t size, int64_t k, int64_t stride, int64_t pad)
+{
+    return size + 2 * pad < k ? 0 : (size + 2 * pad - k) / stride + 1;
+}
+void vvb_conv2d_fwd(vv_real *y, const vv_real *x, const vv_real *w, const vv_real *b, const vvb_conv_shape *s);
+void vvb_conv2d_bwd(vv_real *dx, vv_real *dw, vv_real *db, const vv_real *dy, const vv_real *x, const vv_real *w,
+                    const vvb_conv_shape *s, int acc);
+void vvb_conv_transpose2d_fwd(vv_real *y, const vv_real *x, const vv_real *w, const vv_real *b, int64_t B, int64_t Hh,
+                              int64_t Ww, int64_t Ci, int64_t Co, int64_t k);
+void vvb_conv_transpose2d_bwd(vv_real *dx, vv_real *dw, vv_real *db, const vv_real *dy, const vv_real *x,
+                              const vv_real *w, int64_t B, int64_t Hh, int64_t Ww, int64_t Ci, int64_t Co, int64_t k,
+                              int acc);
+
+/* ---- Bilinear interpolation (torch.nn.functional.interpolate, mode "bilinear", antialias False) ----------------------
+ * x [B,Hh,Ww,C] -> y [B,Ho,Wo,C];  Hh, Ww >= 1. Row i of y has the place s in x
+ *   align_corners:  s = i (Hh - 1) / (Ho - 1), 0 if Ho = 1;      otherwise  s = max(0, (i + 1/2) Hh / Ho - 1/2)
+ * between r0 = floor(s) and r1 = min(r0 + 1, Hh - 1), with the shares a0 = 1 - (s - r0), a1 = s - r0; columns likewise:
+ *   y[b,i,j,c] = a0 (b0 x[b,r0,q0,c] + b1 x[b,r0,q1,c]) + a1 (b0 x[b,r1,q0,c] + b1 x[b,r1,q1,c])
+ *   bwd: dx at each of these four is added its share of dy[b,i,j,c].
+ * s is computed in double or better, and floor is that of the exact s. (With s in float, as torch has it for float maps,
+ * shares are off by up to 2^-24 s.) All four are read, also where a share is 0. FLOPs 9n fwd, 8n bwd, n numbers of y.
+ * DOT(4), gauge the same of |x|;  bwd DOT((2 Ho/Hh + 1) (2 Wo/Ww + 1)), gauge the same of |dy|.                       */
+void vvb_resize_bilinear_fwd(vv_real *y, const vv_real *x, int64_t B, int64_t Hh, int64_t Ww, int64_t Ho, int64_t Wo,
+                             int64_t C, int align_corners);
+void vvb_resize_bilinear_bwd(vv_real *dx, const vv_real *dy, int64_t B, int64_t Hh, int64_t Ww, int64_t Ho, int64_t Wo,
+                             int64_t C, int align_corners, int acc);
+
+/* ---- Losses of depth maps, blind to scale and shift --------------------------------------------------------------------------
+ * (Ranftl et al. 2020, arXiv:1907.01341, section 5; the median form: Yang et al. 2024, Depth Anything, arXiv:2401.10891, section 3.1)
+ * B maps of N = Hh Ww pixels: p prediction, d label [B,N]; mask int32 [B,N] or NULL. V, the valid pixels of a map, have mask != 0
+ * and a finite label; M = |V|. p is finite (the caller asks vvb_first_nonfinite). All is computed in double and rounded once.
+ *
+ * masked_medians: at[b,0] and at[b,1], the pixels that hold the lower and the upper middle of x over V: places (M-1)/2 and M/2,
+ *   from 0, of the sorted values; of equal values the first pixel; -1 when M = 0. x is p or d. N < 2^31. EXACT.
+ * The losses take at [2,B,2]: these pixels for p, then for d; found by the function above, or given, to repeat another
+ *   run's choice. In each map, sums and means over V, sign(0) = 0:
+ *     t_x = x[at[.,0]], or with `average` the mean of both middles;   r_x = mean |x - t_x|;   s_x = max(r_x, eps)
+ *     a = (p - t_p) / s_p;   b = (d - t_d) / s_d
+ *   A map is one of vvb_map, the first that holds of
+ *     EMPTY  M = 0            NO_MEDIAN  a middle of p or d (both with `average`) is no pixel of V            SINGLE  M = 1
+ *     FLAT_LABEL  r_d <= eps max(1, max |d|)        FLAT_PREDICTION  r_p <= eps, or by least squares A <= 1e-12 max(sum p^2, 1/M),
+ *                                                   A = sum (p - mean p)^2                       COUNTED
+ *   The first three are left out: of sums, denominators and gradients; so is FLAT_LABEL unless `clamp`. A FLAT_PREDICTION has no
+ *   gradient unless `clamp`, but counts in value and denominators: a dead head shall not look like a perfect one.
+ *   info [B,2], unless NULL: the vvb_map and M of each map.
+ * R on V:   MEDIAN  a - b        LS  s p + o - d, the s and o that minimise sum R^2 (s = 0, o = mean d where A is as above)
+ * ssi:  y = sum |R| / sum_b M, or with `image` the mean over the maps that count of mean |R|. trim > 0: in each map only the
+ *   floor((1 - trim) M) smallest |R| are summed (of equal ones the first pixels), the denominators stay.
+ * gradient_matching:  y = sum_k sum |R_j - R_i| / sum_b M_k,  k < scales (at most VVB_MAX_SCALES). Scale k sees the pixels of
+ *   the rows and columns 0, g, 2g ... with g = 2^k; M_k of them are valid; i and j are two of them, both valid, neighbours in a row
+ *   or column. A scale without valid pixels adds nothing. R by mode:
+ *     NORM  a - b       LS  as above       PAPER  (s_p / s_d) d - p       PAPER_SUM  the same, without the denominators
+ *     MEGADEPTH  a - b, but g = 1, 2, 4, 6 .. 2(scales - 1), and j is the next but one of the pixels seen
+ * bwd: dp = dy dy/dp, 0 outside V. With v = dy/dR from the signs above (v at j grows by the sign, at i it shrinks), w = 1 at at_p[b,0],
+ *   or with `average` 1/2 at each middle, c = sign(p - t_p):
+ *     a - b      (v - w sum v - h (c - w sum c)) / s_p,   h = sum v a / M
+ *     PAPER      -v + h (c - w sum c),                    h = sum v d / (s_d M);           h = 0 in both where r_p <= eps
+ *     LS         s (v - mean v) + sum(v q) (d - mean d - 2 s q) / A,   q = p - mean p;     0 where A is as above
+ *   `detach` differentiates neither t_p nor s_p, nor s and o:  v / s_p,  -v,  s v.
+ * FLOPs by convention, N counted over all maps: medians 8N; ssi fwd 12N, bwd 20N; gradient_matching fwd 20N, bwd 30N.
+ * Accuracy: DOT(4), gauge the terms that are added (|dp|, |g|), and besides 4 sqrt(N) 2^-53 G; G is the value with every term taken
+ * absolutely, a as (|p| + |t_p|) / s_p. Where two neighbours or a and b are equal to rounding, either sign is right.               */
+typedef enum { VVB_ALIGN_MEDIAN, VVB_ALIGN_LS } vvb_align;
+typedef enum { VVB_GM_NORM, VVB_GM_LS, VVB_GM_PAPER, VVB_GM_PAPER_SUM, VVB_GM_MEGADEPTH } vvb_gm;
+typedef enum {
+    VVB_MAP_COUNTED,
+    VVB_MAP_EMPTY,
+    VVB_MAP_NO_MEDIAN,
+    VVB_MAP_SINGLE,
+    VVB_MAP_FLAT_LABEL,
+    VVB_MAP_FLAT_PREDICTION
+} vvb_map;
+enum { VVB_MAX_SCALES = 16 };
+typedef struct {
+    vvb_align align; /* of ssi */
+    vvb_gm gm;       /* mode of gradient_matching */
+    int average, image, clamp, detach;
+    int64_t scales;
+    double trim, eps;
+} vvb_depth_args;
+void vvb_masked_medians(int32_t *at, const vv_real *x, const vv_real *d, const int32_t *mask, int64_t B, int64_t N);
+void vvb_ssi_fwd(vv_real *y, int32_t *info, const vv_real *p, const vv_real *d, const int32_t *mask, const int32_t *at,
+                 int64_t B, int64_t N, const vvb_depth_args *a);
+void vvb_ssi_bwd(vv_real *dp, const vv_real *dy, const vv_real *p, const vv_real *d, const int32_t *mask,
+                 const int32_t *at, int64_t B, int64_t N, const vvb_depth_args *a, int acc);
+void vvb_gradient_matching_fwd(vv_real *y, int32_t *info, const vv_real *p, const vv_real *d, const int32_t *mask,
+                               const int32_t *at, int64_t B, int64_t Hh, int64_t Ww, const vvb_depth_args *a);
+void vvb_gradient_matching_bwd(vv_real *dp, const vv_real *dy, const vv_real *p, const vv_real *d, const int32_t *mask,
+                               const int32_t *at, int64_t B, int64_t Hh, int64_t Ww, const vvb_depth_args *a, int acc);
+
+/* ---- Losses of masks on logits (reductions: dvlab-research/LISA, model/LISA.py, sigmoid_ce_loss and dice_loss) --------------------
+ * R masks of C pixels: x logits, z target in [0,1] [R,C]. s the logistic sigmoid, q = s(x). Computed in double, rounded once.
+ * bce:   y = (1/R) sum_r mean_c ( max(x,0) - x z + log(1 + exp(-|x|)) );    dx = dy (q - z) / (R C)
+ * dice:  num = 2 sum_c q z + smooth,  den = sum_c q + sum_c z + smooth  (sums [R,2] written by fwd, read by bwd);  smooth > 0
+ *        y = (1/R) sum_r (1 - num/den);    dx = dy (num - 2 z den) / den^2 q (1 - q) / R
+ * R = 0 or C = 0: y = 0. NaN spreads to y, and in dx along its mask at most. FLOPs 12RC, 14RC; 12RC, 16RC.
+ * DOT(4), gauge the terms that are added, and besides 4 sqrt(RC) 2^-53 G (of dx 16 2^-53 G), G the value with every term taken
+ * absolutely: of dx |dy| (|1 - z| q + |z| (1 - q)) / (R C) and |dy| (|num| + 2 |z den|) / den^2 q (1 - q) / R.                         */
+void vvb_bce_fwd(vv_real *y, const vv_real *x, const vv_real *z, int64_t R, int64_t C);
+void vvb_bce_bwd(vv_real *dx, const vv_real *dy, const vv_real *x, const vv_real *z, int64_t R, int64_t C, int acc);
+void vvb_dice_fwd(vv_real *y, vv_real *sums, const vv_real *x, const vv_real *z, int64_t R, int64_t C, double smooth);
+void vvb_dice_bwd(vv_real *dx, const vv_real *dy, const vv_real *x, const vv_real *z, const vv_real *sums, int64_t R,
+                  int64_t C, int acc);
+
+/* The first i < n (host) with x[i] not finite; -1: there is none. */
+int64_t vvb_first_nonfinite(const vv_real *x, int64_t n);
 
 /* ---- AdamW (Loshchilov, Hutter 2019, arXiv:1711.05101; the form of torch.optim.AdamW) --------------------------------------
  * With g' = grad_scale g and t >= 1 the number of this update of the parameter:

@@ -71,6 +71,8 @@ char *vv_asprintf(const char *fmt, ...) VV_PRINTF(1, 2);
 /* a*b for sizes: -1 when either is negative or the product does not fit. */
 int64_t vv_mul(int64_t a, int64_t b);
 
+enum { VV_IGNORED = -100 }; /* the label of a token that is not learnt, as in torch */
+
 static inline int64_t vv_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t vv_max(int64_t a, int64_t b) { return a > b ? a : b; }
 

@@ -47,9 +47,14 @@ char *cli_data_file(const char *folder, const char *name);
 int cmd_init(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_encode(int argc, char **argv);
+int cmd_caption(int argc, char **argv);
+int cmd_ask(int argc, char **argv);
+int cmd_embed_text(int argc, char **argv);
 int cmd_golden(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_synth(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_pixels(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 
 #endif

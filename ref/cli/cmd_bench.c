@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
-#include "cli/cli.h"
+#include "cli/bench.h"
 #include "model/versavit.h"
 #include "optim/adamw.h"
 
@@ -16,39 +16,31 @@ static const cli_usage usage = {
     "Measures speed, as a fraction of the matrix library's own product in the same process.",
     "sgemm is the best of 5 plain library products 1600x5120x1280 (A B^T) at the same number of threads, before and "
     "after the case.\n"
-    "Cases (default: all but the long ones, tower_*):\n"
+    "Cases (default: all but the long ones, tower_*, qwen_*, depth_*, mask_*):\n"
     "  tower_forward  1600 tokens, 1280 wide, 32 blocks and merger     tower_train  the same, forward and backward\n"
     "  tower_step     with AdamW (about 14 GiB)\n"
     "  vit_s_step     384 wide, 6 heads, 12 blocks, 8 x 196 tokens: forward, backward, AdamW\n"
     "  ci_vit_step    128 wide, 4 heads, 4 blocks, 4 x 64 tokens      micro_step   the micro configuration, 36 tokens\n"
     "  adamw          one update of 64 M parameters                    gemm_threads our tiles against the library's "
     "own threads\n"
+    "  qwen_prefill   512 tokens through Qwen3-0.6B's shape            qwen_train   the same, with the loss and "
+    "backward\n"
+    "  qwen_decode    a token at a time, beside memory bandwidth       depth_forward, depth_train   DPT head, 532 x "
+    "532\n"
+    "  mask_forward, mask_train   segmentation head, 560 x 560, 8 instances\n"
     "  startup        from the start of the program to the first operation, with the tiny model",
     "versavit bench vit_s_step ci_vit_step --json",
     0,
     -1};
 
-typedef struct {
-    const char *name;
-    double seconds, flops; /* of one run, the best one */
-    double sgemm;          /* FLOP/s */
-    int64_t peak_bytes;    /* parameters, moments, activations, gradients */
-    double extra;          /* what the case is about, when that is not a speed; named by extra_name */
-    const char *extra_name;
-} result;
-
-typedef struct {
-    int64_t repeat, depth;
-} settings;
-
-static double now(void)
+double bench_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static double least(double a, double b) { return a > 0 && a < b ? a : b; }
+double bench_least(double a, double b) { return a > 0 && a < b ? a : b; }
 
 /* ---- products -------------------------------------------------------------------------------------------------------------- */
 typedef struct {
@@ -56,8 +48,7 @@ typedef struct {
     int backward; /* 0: x w^T; 1: dy w; 2: dy^T x */
 } product;
 
-/* uninitialised memory may hold denormals, which are slow */
-static vv_real *operand(int64_t n)
+vv_real *bench_operand(int64_t n)
 {
     vv_real *p = vvb_alloc(n * (int64_t)sizeof *p), *host = vv_calloc(n, sizeof *host);
     for (int64_t i = 0; host && i < n; i++) host[i] = (vv_real)((i * 2654435761u >> 7) % 255) / 256 - (vv_real)0.5;
@@ -70,21 +61,35 @@ static vv_real *operand(int64_t n)
 static double time_product(product s, int ours, int n)
 {
     const int64_t bytes = (int64_t)sizeof(vv_real);
-    vv_real *a = operand(s.M * s.K), *b = operand(s.N * s.K), *c = operand(s.M * s.N);
+    vv_real *a = bench_operand(s.M * s.K), *b = bench_operand(s.N * s.K), *c = bench_operand(s.M * s.N);
     double best = 0;
     for (int r = 0; a && b && c && r < n; r++) {
-        const double t0 = now();
+        const double t0 = bench_now();
         if (!ours) vvb_library_product(c, a, b, s.M, s.N, s.K);
         else if (s.backward == 0) vvb_matmul(c, s.N, a, s.K, 0, b, s.K, 1, s.M, s.N, s.K, 1, 0);
         else if (s.backward == 1) vvb_matmul(c, s.N, a, s.K, 0, b, s.N, 0, s.M, s.N, s.K, 1, 0);
         else vvb_matmul(c, s.N, a, s.M, 1, b, s.N, 0, s.M, s.N, s.K, 1, 1);
         vvb_sync();
-        best = least(best, now() - t0);
+        best = bench_least(best, bench_now() - t0);
     }
     vvb_free(a, s.M * s.K * bytes);
     vvb_free(b, s.N * s.K * bytes);
     vvb_free(c, s.M * s.N * bytes);
     return best;
+}
+
+vv_status bench_fill(vv_params *ps, vv_error *err)
+{
+    for (int64_t p = 0; p < ps->n; p++) {
+        const vv_tensor *x = ps->at[p];
+        vv_real *v = vv_calloc(x->n, sizeof *v);
+        if (!v) return vv_no_memory(err, x->name);
+        for (int64_t i = 0; i < x->n; i++) /* uniform, with a deviation of 0.02 */
+            v[i] = x->ndim < 2 ? 1 : ((vv_real)((i * 2654435761u >> 7) % 255) / 256 - (vv_real)0.5) * (vv_real)0.07;
+        vvb_upload(x->data, v, x->n * (int64_t)sizeof *v);
+        free(v);
+    }
+    return VV_OK;
 }
 
 static double sgemm_speed(void)
@@ -94,7 +99,7 @@ static double sgemm_speed(void)
 }
 
 /* mean over the tower's products, forward and backward, of library time over our time */
-static vv_status gemm_threads(result *r, const settings *s, vv_error *err)
+static vv_status gemm_threads(bench_result *r, const bench_settings *s, vv_error *err)
 {
     static const product shapes[] = {{1600, 3840, 1280, 0}, {1600, 1280, 1280, 0}, {1600, 5120, 1280, 0},
                                      {1600, 1280, 5120, 0}, {1600, 1280, 3840, 1}, {1600, 1280, 1280, 1},
@@ -169,7 +174,7 @@ static vv_status run_tower(tower *w, vv_tape *t, vv_error *err)
     return VV_OK;
 }
 
-static vv_status set_up(tower *w, const tower_case *c, const settings *s, vv_error *err)
+static vv_status set_up(tower *w, const tower_case *c, const bench_settings *s, vv_error *err)
 {
     vv_vit_config config = c->config;
     const vv_adamw_group group = vv_adamw_default();
@@ -190,7 +195,7 @@ static vv_status set_up(tower *w, const tower_case *c, const settings *s, vv_err
     return vv_adamw_new(&w->optimizer, &w->params, &group, 1, NULL, NULL, err);
 }
 
-static vv_status time_tower(result *r, const tower_case *c, const settings *s, vv_error *err)
+static vv_status time_tower(bench_result *r, const tower_case *c, const bench_settings *s, vv_error *err)
 {
     tower w = {0};
     vv_status st = set_up(&w, c, s, err);
@@ -198,12 +203,12 @@ static vv_status time_tower(result *r, const tower_case *c, const settings *s, v
     if (!t && st == VV_OK) st = vv_no_memory(err, c->name);
     int64_t runs = s->repeat + 1; /* the first one pays for the memory */
     for (int64_t i = 0; st == VV_OK && i < runs; i++) {
-        const double t0 = now();
+        const double t0 = bench_now();
         st = run_tower(&w, t, err);
-        const double seconds = now() - t0;
+        const double seconds = bench_now() - t0;
         if (i == 0 && seconds < 0.05 * (double)runs)
             runs = (int64_t)((double)s->repeat * 0.3 / seconds) + 2; /* short ones more often */
-        if (i) r->seconds = least(r->seconds, seconds);
+        if (i) r->seconds = bench_least(r->seconds, seconds);
         const vv_memory *m = vv_tape_memory(t);
         r->flops = m->flops_forward + m->flops_backward;
         r->peak_bytes = w.params.peak + w.optimizer->bytes + m->activations_peak + m->gradients_peak;
@@ -221,20 +226,20 @@ static vv_status time_tower(result *r, const tower_case *c, const settings *s, v
 }
 
 /* ---- the optimizer, the start ------------------------------------------------------------------------------------------------- */
-static vv_status time_adamw(result *r, const settings *s, vv_error *err)
+static vv_status time_adamw(bench_result *r, const bench_settings *s, vv_error *err)
 {
     const int64_t n = 64 << 20, bytes = n * (int64_t)sizeof(vv_real);
     vv_real *x[4];
-    for (int k = 0; k < 4; k++) x[k] = operand(n);
+    for (int k = 0; k < 4; k++) x[k] = bench_operand(n);
     if (x[0] && x[1] && x[2] && x[3]) {
         vvb_zero(x[1], bytes);
         vvb_zero(x[2], bytes);
         for (int64_t i = 0; i <= s->repeat; i++) {
             const vvb_adamw_args a = {1e-3, 0.9, 0.999, 1e-8, 1e-2, 1, i + 1};
-            const double t0 = now();
+            const double t0 = bench_now();
             vvb_adamw(x[0], x[1], x[2], x[3], n, &a);
             vvb_sync();
-            if (i) r->seconds = least(r->seconds, now() - t0);
+            if (i) r->seconds = bench_least(r->seconds, bench_now() - t0);
         }
     } else {
         (void)vv_no_memory(err, "adamw");
@@ -251,7 +256,7 @@ static vv_status time_adamw(result *r, const settings *s, vv_error *err)
 static vv_status first_operation(const char *dir, vv_error *err)
 {
     vv_model m = {0};
-    VV_TRY(vv_model_load(&m, dir, VV_WITH_WEIGHTS, err));
+    VV_TRY(vv_model_load(&m, dir, VV_VISION, err));
     const vv_tensor *w = m.vit->merger_2.weight;
     vv_real *y = vvb_alloc((int64_t)sizeof *y);
     if (y) vvb_dot(y, vv_f(w), NULL, w->n);
@@ -263,7 +268,7 @@ static vv_status first_operation(const char *dir, vv_error *err)
 
 static double time_child(const char *dir)
 {
-    const double t0 = now();
+    const double t0 = bench_now();
     const pid_t child = fork();
     if (child == 0) {
         execl("/proc/self/exe", "versavit", "bench", "--first-operation", dir, (char *)NULL);
@@ -271,10 +276,10 @@ static double time_child(const char *dir)
     }
     int status = 1;
     if (child < 0 || waitpid(child, &status, 0) < 0 || status) return -1;
-    return now() - t0;
+    return bench_now() - t0;
 }
 
-static vv_status time_startup(result *r, const settings *s, vv_error *err)
+static vv_status time_startup(bench_result *r, const bench_settings *s, vv_error *err)
 {
     char dir[] = "/tmp/versavit-bench-XXXXXX";
     vv_model m = {0};
@@ -283,13 +288,13 @@ static vv_status time_startup(result *r, const settings *s, vv_error *err)
         free(config);
         return vv_fail(err, VV_FILE, "%s: cannot be made", dir);
     }
-    vv_status st = vv_model_from_config(&m, config, VV_WITH_WEIGHTS, err);
+    vv_status st = vv_model_from_config(&m, config, VV_VISION, err);
     if (st == VV_OK) st = vv_vit_init(m.vit, 1, err);
     if (st == VV_OK) st = vv_model_save(&m, dir, VV_DT_F32, 0, err);
     for (int64_t i = 0; st == VV_OK && i <= s->repeat; i++) {
         const double seconds = time_child(dir);
         if (seconds < 0) st = vv_fail(err, VV_FILE, "startup: the program cannot be started again");
-        else r->seconds = least(r->seconds, seconds);
+        else r->seconds = bench_least(r->seconds, seconds);
     }
     static const char *const files[] = {"config.json", "preprocessor_config.json", "model.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -304,17 +309,22 @@ static vv_status time_startup(result *r, const settings *s, vv_error *err)
 }
 
 /* ---- all ---------------------------------------------------------------------------------------------------------------------- */
-static vv_status run_case(result *r, const settings *s, vv_error *err)
+static vv_status run_case(bench_result *r, const bench_settings *s, vv_error *err)
 {
     for (size_t i = 0; i < sizeof towers / sizeof *towers; i++)
         if (!strcmp(r->name, towers[i].name)) return time_tower(r, &towers[i], s, err);
+    int known = 0;
+    const vv_status st = bench_language(&known, r, s, err);
+    if (known) return st;
+    const vv_status heads = bench_heads(&known, r, s, err);
+    if (known) return heads;
     if (!strcmp(r->name, "adamw")) return time_adamw(r, s, err);
     if (!strcmp(r->name, "gemm_threads")) return gemm_threads(r, s, err);
     if (!strcmp(r->name, "startup")) return time_startup(r, s, err);
     return vv_fail(err, VV_USAGE, "bench: %s: expected one of the cases that versavit bench --help lists", r->name);
 }
 
-static void print(const result *r, json_t *list)
+static void print(const bench_result *r, json_t *list)
 {
     const vvb_info *info = vvb_get_info();
     if (list) {
@@ -336,13 +346,13 @@ static void print(const result *r, json_t *list)
     fflush(stdout);
 }
 
-static vv_status run(char *const *name, int n, const settings *s, json_t *list, vv_error *err)
+static vv_status run(char *const *name, int n, const bench_settings *s, json_t *list, vv_error *err)
 {
     if (!list && !cli_quiet)
         printf("%s, core %s, %d threads, %s\n", vvb_get_info()->product, vvb_get_info()->core, vvb_get_info()->threads,
                VV_REAL_NAME);
     for (int i = 0; i < n; i++) {
-        result r = {.name = name[i]};
+        bench_result r = {.name = name[i]};
         const double before = sgemm_speed();
         VV_TRY(run_case(&r, s, err));
         const double after = sgemm_speed();
@@ -357,7 +367,7 @@ static vv_status run(char *const *name, int n, const settings *s, json_t *list, 
 int cmd_bench(int argc, char **argv)
 {
     static char *const usual[] = {"gemm_threads", "adamw", "vit_s_step", "ci_vit_step", "micro_step", "startup"};
-    settings s = {.repeat = 5};
+    bench_settings s = {.repeat = 5};
     int json = 0;
     const char *child = NULL;
     const cli_option options[] = {

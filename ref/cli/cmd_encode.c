@@ -171,7 +171,7 @@ static vv_status run(encoder *e, vv_error *err)
         return vv_fail(err, VV_USAGE, "encode: expected -o FILE or --pca FILE.png, or both; see --help");
     if (e->pca && (strlen(e->pca) < 5 || strcmp(e->pca + strlen(e->pca) - 4, ".png")))
         return vv_fail(err, VV_USAGE, "--pca: expected a name that ends in .png; found \"%s\"", e->pca);
-    VV_TRY(vv_model_load(&e->model, e->model_dir, VV_WITH_WEIGHTS, err));
+    VV_TRY(vv_model_load(&e->model, e->model_dir, VV_VISION, err));
     VV_TRY(parse_layers(e, err));
     VV_TRY(read_images(e, err));
     VV_TRY(open_output(e, err));

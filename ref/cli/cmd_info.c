@@ -65,22 +65,29 @@ static vv_status load(table *t, const char *what, vv_error *err)
         return from_weights(t, what, err);
     char *path = cli_data_file("configs", what);
     vv_model m = {0};
-    vv_status s = path ? vv_model_from_config(&m, path, VV_SHAPES_ONLY, err) : vv_no_memory(err, what);
+    vv_status s = path ? vv_model_from_config(&m, path, VV_ALL_PARTS | VV_SHAPES_ONLY, err) : vv_no_memory(err, what);
     if (s == VV_OK) s = from_model(t, &m, err);
     vv_model_free(&m);
     free(path);
     return s;
 }
 
-/* "visual.blocks.3.attn.qkv.weight" belongs to "visual.blocks", a recording's "u1/vision/act/visual..." to "u1/vision/act" */
-static int module_length(const char *name)
+/* the length of the part's name: "visual" of "visual.blocks.3.attn.qkv.weight"; a recording's is "u1/vision/act" */
+static int part_length(const char *name)
 {
     const char *slash = strrchr(name, '/');
-    if (slash) return (int)(slash - name);
-    const char *p = name;
-    if (!strncmp(p, "model.", 6)) p += 6;
-    if (!strncmp(p, "visual.", 7)) p += 7;
-    return (int)(p - name) + (int)strcspn(p, ".");
+    return slash ? (int)(slash - name) : (int)strcspn(name, ".");
+}
+
+/* of "visual.blocks", for the parts that are worth a second look */
+static int module_length(const char *name)
+{
+    static const char *const deep[] = {"visual.", "model.", "mask_head."};
+    for (size_t i = 0; i < sizeof deep / sizeof *deep && !strchr(name, '/'); i++) {
+        const size_t n = strlen(deep[i]);
+        if (!strncmp(name, deep[i], n)) return (int)(n + strcspn(name + n, "."));
+    }
+    return part_length(name);
 }
 
 typedef struct {
@@ -127,6 +134,30 @@ static vv_status print_json(const table *t, const module *m, int64_t modules, in
     return ok ? VV_OK : vv_no_memory(err, "json");
 }
 
+static void print_row(const char *indent, int length, const char *name, int64_t tensors, int64_t n)
+{
+    printf("%s%-*.*s %8lld %14lld %10.3f %10.3f\n", indent, 40 - (int)strlen(indent), length, name, (long long)tensors,
+           (long long)n, (double)n / 1e6, ldexp((double)n, -20));
+}
+
+/* each part with its sum, where it has several modules, and these below it */
+static void print_modules(const module *m, int64_t modules)
+{
+    for (int64_t k = 0, end; k < modules; k = end) {
+        const int length = part_length(m[k].name);
+        module part = {m[k].name, length, 0, 0};
+        for (end = k;
+             end < modules && part_length(m[end].name) == length && !strncmp(m[end].name, m[k].name, (size_t)length);
+             end++) {
+            part.n += m[end].n;
+            part.tensors += m[end].tensors;
+        }
+        if (end > k + 1) print_row("", length, part.name, part.tensors, part.n);
+        for (int64_t i = k; i < end; i++)
+            print_row(end > k + 1 ? "  " : "", m[i].length, m[i].name, m[i].tensors, m[i].n);
+    }
+}
+
 static vv_status print(const table *t, int json, int tensors, vv_error *err)
 {
     module *m = vv_calloc(t->n + 1, sizeof *m);
@@ -141,11 +172,8 @@ static vv_status print(const table *t, int json, int tensors, vv_error *err)
         for (int64_t i = 0; tensors && i < t->n; i++)
             printf("%-48s %-5s %-20s %12lld\n", t->at[i].name, t->at[i].dtype, t->at[i].shape, (long long)t->at[i].n);
         printf("%-40s %8s %14s %10s %10s\n", "module", "tensors", "parameters", "/ 10^6", "/ 2^20");
-        for (int64_t k = 0; k < modules; k++)
-            printf("%-40.*s %8lld %14lld %10.3f %10.3f\n", m[k].length, m[k].name, (long long)m[k].tensors,
-                   (long long)m[k].n, (double)m[k].n / 1e6, ldexp((double)m[k].n, -20));
-        printf("%-40s %8lld %14lld %10.3f %10.3f\n", "total", (long long)t->n, (long long)total, (double)total / 1e6,
-               ldexp((double)total, -20));
+        print_modules(m, modules);
+        print_row("", 5, "total", t->n, total);
     }
     free(m);
     return s;

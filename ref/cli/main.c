@@ -15,7 +15,12 @@ static const command commands[] = {
     {"info", cmd_info, "tensors, shapes and parameter counts of a model, a file or a configuration"},
     {"encode", cmd_encode, "pictures to features, and to a picture of the features"},
     {"pixels", cmd_pixels, "what the vision tower sees of a picture"},
+    {"tokenize", cmd_tokenize, "text to token ids, and back"},
+    {"caption", cmd_caption, "pictures described in words"},
+    {"ask", cmd_ask, "questions about pictures"},
+    {"embed-text", cmd_embed_text, "texts to vectors, as prompts for segmentation"},
     {"golden", cmd_golden, "make, record and check golden files"},
+    {"synth", cmd_synth, "a data set of synthetic scenes"},
     {"bench", cmd_bench, "speed, as a fraction of the matrix library in the same process"},
     {"diff", cmd_diff, "two recordings, tensor by tensor: where do they part?"},
 };
@@ -25,7 +30,7 @@ static int help(FILE *to)
 {
     fprintf(to, "usage: versavit COMMAND [ARGUMENT...]\n\n"
                 "A reference implementation of VersaViT in C. Each command has --help.\n\ncommands:\n");
-    for (int i = 0; i < COMMANDS; i++) fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    for (int i = 0; i < COMMANDS; i++) fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(to, "\nexample:\n"
                 "  versavit init --config tiny --seed 1 -o model\n"
                 "  versavit encode --model model picture.png -o features.safetensors --pca picture-pca.png\n\n"

@@ -158,7 +158,7 @@ static vv_status case_load(tower_run *r, const json_t *root, const char *path, v
     char *config_path =
         config[0] == '/' || !slash ? vv_strdup(config) : vv_asprintf("%.*s/%s", (int)(slash - path), path, config);
     if (!config_path) return vv_no_memory(err, path);
-    const vv_status s = vv_model_from_config(&r->model, config_path, VV_WITH_WEIGHTS, err);
+    const vv_status s = vv_model_from_config(&r->model, config_path, VV_VISION, err);
     free(config_path);
     if (s != VV_OK) return s;
     VV_TRY(vv_json_int(root, path, "tap", 0, r->model.vit->config.depth - 1, &r->tap, err));
@@ -299,7 +299,7 @@ vv_status vv_golden_record(const char *model_dir, const char *recording, int fro
     vv_st *st = NULL;
     vv_error local = {0}, *e = err ? err : &local;
     vv_status s = vv_st_open(&st, recording, e);
-    if (s == VV_OK) s = vv_model_load(&r.model, model_dir, VV_WITH_WEIGHTS, e);
+    if (s == VV_OK) s = vv_model_load(&r.model, model_dir, VV_VISION, e);
     if (s == VV_OK) s = read_inputs(&r, st, from_pixel_values, e);
     if (s == VV_OK) s = record(&r, out, 0, NULL, e);
     vv_st_close(st);

@@ -167,10 +167,35 @@ vv_status vv_out_write(vv_out *out, const void *bytes, size_t n, vv_error *err)
     return VV_OK;
 }
 
+static int groups; /* open ones; guarded by the lock */
+
+static int in_group(void)
+{
+    pthread_mutex_lock(&lock);
+    const int n = groups;
+    pthread_mutex_unlock(&lock);
+    return n > 0;
+}
+
+void vv_out_group_begin(void)
+{
+    pthread_mutex_lock(&lock);
+    groups++;
+    pthread_mutex_unlock(&lock);
+}
+
+void vv_out_group_end(void)
+{
+    pthread_mutex_lock(&lock);
+    groups--;
+    pthread_mutex_unlock(&lock);
+    sync();
+}
+
 vv_status vv_out_sync(vv_out *out, vv_error *err)
 {
     if (out->fd < 0) return VV_OK;
-    int bad = fsync(out->fd), why = errno;
+    int bad = in_group() ? 0 : fsync(out->fd), why = errno;
     if (close(out->fd) && !bad) bad = -1, why = errno;
     out->fd = -1;
     return bad ? vv_fail(err, VV_FILE, "%s: cannot be brought to the disk: %s", out->path, strerror(why)) : VV_OK;
@@ -181,6 +206,7 @@ vv_status vv_out_sync(vv_out *out, vv_error *err)
 static vv_status sync_folder(const char *path, vv_error *err)
 {
     char folder[NAME_MAX_BYTES]; /* no allocation: the file stands already */
+    if (in_group()) return VV_OK;
     snprintf(folder, sizeof folder, "%s", path);
     char *slash = strrchr(folder, '/');
     if (slash) slash[slash == folder] = 0; /* "/x" is in "/" */

@@ -37,6 +37,11 @@ vv_status vv_out_sync(vv_out *out, vv_error *err) VV_MUST_USE;
 /* Sync unless done, rename, sync the folder. Frees out, whatever it returns; after a failure the temporary is gone. */
 vv_status vv_out_commit(vv_out *out, vv_error *err) VV_MUST_USE;
 
+/* Many files that are worth something only together: between begin and end commits do not wait for the disk, at the end the disk
+ * has them all. For the whole process; pairs may be nested. */
+void vv_out_group_begin(void);
+void vv_out_group_end(void);
+
 /* A whole text file: the text and a newline, complete or not at all. */
 vv_status vv_out_text(const char *path, const char *text, vv_error *err) VV_MUST_USE;
 

@@ -45,6 +45,22 @@ void vv_image_free(vv_image *image);
  * gives the same bytes with the same zlib. */
 VV_MUST_USE vv_status vv_image_write_png(const vv_image *image, const char *path, vv_error *err);
 
+/* A grey PNG as the numbers in the file, without any conversion: depth maps, masks, class maps. tRNS is ignored; a palette,
+ * colours and alpha are refused. The limits are those of pictures. */
+typedef struct {
+    int64_t h, w;
+    int bits;    /* of a number in the file: 1, 2, 4, 8 or 16 */
+    uint16_t *v; /* [h,w], malloc'd */
+} vv_grey;
+VV_MUST_USE vv_status vv_grey_read(vv_grey *out, const char *path, vv_error *err);
+VV_MUST_USE vv_status vv_grey_decode(vv_grey *out, const unsigned char *bytes, int64_t n, const char *where,
+                                     vv_error *err);
+void vv_grey_free(vv_grey *grey); /* zeroes it; a zeroed one is fine */
+
+/* The same for one channel: bits 8 (data is unsigned char [h,w]) or 16 (uint16_t [h,w]). */
+VV_MUST_USE vv_status vv_image_write_gray(const char *path, int64_t h, int64_t w, int bits, const void *data,
+                                          vv_error *err);
+
 /* ---- between the files of this module ---- */
 
 /* The two decoders; bytes begin with the signature of their format. */

@@ -16,8 +16,11 @@ typedef struct {
     const unsigned char *bytes; /* reading: what is left of the file, */
     int64_t left;
     vv_out *file; /* writing: where it goes,            */
-    const vv_image *image;
-    vv_image *out;     /* the picture read,                  */
+    int64_t h, w; /* its size,                          */
+    int channels, bits;
+    const unsigned char *rows;
+    vv_image *out;     /* the picture read, or               */
+    vv_grey *grey;     /* the numbers read,                  */
     const char *where; /* its name in messages,              */
     vv_error *err;     /* and where the failure is told      */
     vv_status status;
@@ -84,7 +87,8 @@ static void ask_for_rgb(png_structp png, int type, int depth)
     if (type & PNG_COLOR_MASK_ALPHA) png_set_strip_alpha(png);
 }
 
-static void read_picture(png_structp png, png_infop info)
+/* Reads what comes before the pixels; refuses what no file of this size can hold. */
+static void read_head(png_structp png, png_infop info)
 {
     job *j = png_get_error_ptr(png);
     const int64_t bytes = j->left;
@@ -94,12 +98,20 @@ static void read_picture(png_structp png, png_infop info)
     png_set_chunk_malloc_max(png, 1 << 20);
     png_set_read_fn(png, j, read_bytes);
     png_read_info(png, info);
+    /* Deflate's longest match, 258 bytes, takes 2 bits: at most 1032 bytes out of one. */
+    const int64_t possible = bytes * 1032 * 8 / (png_get_bit_depth(png, info) * png_get_channels(png, info));
+    const vv_status s =
+        vv_image_accept(png_get_image_height(png, info), png_get_image_width(png, info), possible, j->where, j->err);
+    if (s != VV_OK) give_up(png, s);
+}
+
+static void read_picture(png_structp png, png_infop info)
+{
+    job *j = png_get_error_ptr(png);
+    read_head(png, info);
     const int64_t h = png_get_image_height(png, info), w = png_get_image_width(png, info);
     const int type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
-    /* Deflate's longest match, 258 bytes, takes 2 bits: at most 1032 bytes out of one. */
-    const int64_t possible = bytes * 1032 * 8 / (depth * png_get_channels(png, info));
-    vv_status s = vv_image_accept(h, w, possible, j->where, j->err);
-    if (s == VV_OK) s = vv_image_new(j->out, h, w, j->err);
+    const vv_status s = vv_image_new(j->out, h, w, j->err);
     if (s != VV_OK) give_up(png, s);
 
     ask_for_rgb(png, type, depth);
@@ -118,24 +130,83 @@ static void read_picture(png_structp png, png_infop info)
     }
 }
 
+/* Rows of bytes, or of two bytes with the high one first, in the place of a row of numbers; then the numbers. */
+static void read_numbers(png_structp png, png_infop info)
+{
+    job *j = png_get_error_ptr(png);
+    read_head(png, info);
+    const int64_t h = png_get_image_height(png, info), w = png_get_image_width(png, info);
+    const int bits = png_get_bit_depth(png, info);
+    if (png_get_color_type(png, info) != PNG_COLOR_TYPE_GRAY)
+        give_up(png, vv_fail(j->err, VV_FILE, "%s: expected a grey PNG without alpha, found one with %s", j->where,
+                             png_get_color_type(png, info) & PNG_COLOR_MASK_PALETTE ? "a palette"
+                             : png_get_color_type(png, info) & PNG_COLOR_MASK_COLOR ? "colours"
+                                                                                    : "alpha"));
+    *j->grey = (vv_grey){h, w, bits, vv_calloc(h * w, sizeof *j->grey->v)};
+    if (!j->grey->v) give_up(png, vv_no_memory(j->err, j->where));
+    if (bits < 8) png_set_packing(png);
+    const int passes = png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+    if (png_get_rowbytes(png, info) != (size_t)(bits == 16 ? 2 * w : w))
+        png_error(png, "a kind of picture this program does not know");
+    for (int pass = 0; pass < passes; pass++)
+        for (int64_t y = 0; y < h; y++) png_read_row(png, (png_bytep)(j->grey->v + w * y), NULL);
+    png_read_end(png, NULL);
+    for (int64_t y = 0; y < h; y++) {
+        uint16_t *v = j->grey->v + w * y;
+        const unsigned char *b = (const unsigned char *)v;
+        for (int64_t x = w - 1; x >= 0; x--) v[x] = (uint16_t)(bits == 16 ? b[2 * x] << 8 | b[2 * x + 1] : b[x]);
+    }
+}
+
 static vv_status guarded_read(job *j, png_structp png, png_infop info)
 {
     if (setjmp(png_jmpbuf(png))) return j->status;
-    read_picture(png, info);
+    if (j->grey) read_numbers(png, info);
+    else read_picture(png, info);
     return VV_OK;
+}
+
+static vv_status decode(job *j)
+{
+    errno = 0; /* on_error tells a lack of memory by it */
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, j, on_error, on_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    const vv_status s = info ? guarded_read(j, png, info) : vv_no_memory(j->err, "reading a PNG");
+    png_destroy_read_struct(&png, &info, NULL);
+    return s;
 }
 
 vv_status vv_png_decode(vv_image *out, const unsigned char *bytes, int64_t n, const char *where, vv_error *err)
 {
     *out = (vv_image){0, 0, NULL};
-    job j = {.bytes = bytes, .left = n, .out = out, .where = where, .err = err};
-    errno = 0; /* on_error tells a lack of memory by it */
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &j, on_error, on_warning);
-    png_infop info = png ? png_create_info_struct(png) : NULL;
-    const vv_status s = info ? guarded_read(&j, png, info) : vv_no_memory(err, "reading a PNG");
-    png_destroy_read_struct(&png, &info, NULL);
+    const vv_status s = decode(&(job){.bytes = bytes, .left = n, .out = out, .where = where, .err = err});
     if (s != VV_OK) vv_image_free(out);
     return s;
+}
+
+vv_status vv_grey_decode(vv_grey *out, const unsigned char *bytes, int64_t n, const char *where, vv_error *err)
+{
+    *out = (vv_grey){0};
+    const vv_status s = decode(&(job){.bytes = bytes, .left = n, .grey = out, .where = where, .err = err});
+    if (s != VV_OK) vv_grey_free(out);
+    return s;
+}
+
+vv_status vv_grey_read(vv_grey *out, const char *path, vv_error *err)
+{
+    vv_map map;
+    *out = (vv_grey){0};
+    VV_TRY(vv_map_open(&map, path, err));
+    const vv_status s = vv_grey_decode(out, map.data, map.bytes, path, err);
+    vv_map_close(&map);
+    return s;
+}
+
+void vv_grey_free(vv_grey *grey)
+{
+    free(grey->v);
+    *grey = (vv_grey){0};
 }
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
@@ -152,9 +223,10 @@ static void flush_nothing(png_structp png) { (void)png; }
 static void write_picture(png_structp png, png_infop info)
 {
     job *j = png_get_error_ptr(png);
-    const vv_image *image = j->image;
+    const uint16_t one = 1;
     png_set_write_fn(png, j, write_bytes, flush_nothing);
-    png_set_IHDR(png, info, (png_uint_32)image->w, (png_uint_32)image->h, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+    png_set_IHDR(png, info, (png_uint_32)j->w, (png_uint_32)j->h, j->bits,
+                 j->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     /* All that libpng chooses by itself is chosen here, so that its version does not change the bytes. */
     png_set_compression_level(png, 6);
@@ -163,7 +235,9 @@ static void write_picture(png_structp png, png_infop info)
     png_set_compression_window_bits(png, 15);
     png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_ALL_FILTERS);
     png_write_info(png, info);
-    for (int64_t y = 0; y < image->h; y++) png_write_row(png, image->rgb + 3 * image->w * y);
+    if (j->bits == 16 && *(const unsigned char *)&one == 1) png_set_swap(png); /* PNG has the high byte first */
+    const int64_t row = j->w * j->channels * (j->bits / 8);
+    for (int64_t y = 0; y < j->h; y++) png_write_row(png, j->rows + row * y);
     png_write_end(png, info);
 }
 
@@ -174,19 +248,32 @@ static vv_status guarded_write(job *j, png_structp png, png_infop info)
     return VV_OK;
 }
 
+static vv_status write_file(job *j, vv_error *err)
+{
+    if (!j->rows || j->h < 1 || j->w < 1 || j->h > VV_IMAGE_SIDE || j->w > VV_IMAGE_SIDE)
+        return vv_fail(err, VV_USAGE, "%s: cannot write a picture of %lld x %lld: expected sides 1..%d", j->where,
+                       (long long)j->h, (long long)j->w, VV_IMAGE_SIDE);
+    j->err = err;
+    VV_TRY(vv_out_open(&j->file, j->where, err));
+    errno = 0;
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, j, on_error, on_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    const vv_status s = info ? guarded_write(j, png, info) : vv_no_memory(err, "writing a PNG");
+    png_destroy_write_struct(&png, &info);
+    if (s == VV_OK) return vv_out_commit(j->file, err);
+    vv_out_abort(j->file);
+    return s;
+}
+
 vv_status vv_image_write_png(const vv_image *image, const char *path, vv_error *err)
 {
-    if (!image->rgb || image->h < 1 || image->w < 1 || image->h > VV_IMAGE_SIDE || image->w > VV_IMAGE_SIDE)
-        return vv_fail(err, VV_USAGE, "%s: cannot write a picture of %lld x %lld: expected sides 1..%d", path,
-                       (long long)image->h, (long long)image->w, VV_IMAGE_SIDE);
-    job j = {.image = image, .where = path, .err = err};
-    VV_TRY(vv_out_open(&j.file, path, err));
-    errno = 0;
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &j, on_error, on_warning);
-    png_infop info = png ? png_create_info_struct(png) : NULL;
-    const vv_status s = info ? guarded_write(&j, png, info) : vv_no_memory(err, "writing a PNG");
-    png_destroy_write_struct(&png, &info);
-    if (s == VV_OK) return vv_out_commit(j.file, err);
-    vv_out_abort(j.file);
-    return s;
+    job j = {.h = image->h, .w = image->w, .channels = 3, .bits = 8, .rows = image->rgb, .where = path};
+    return write_file(&j, err);
+}
+
+vv_status vv_image_write_gray(const char *path, int64_t h, int64_t w, int bits, const void *data, vv_error *err)
+{
+    if (bits != 8 && bits != 16) return vv_fail(err, VV_USAGE, "%s: expected 8 or 16 bits, found %d", path, bits);
+    job j = {.h = h, .w = w, .channels = 1, .bits = bits, .rows = data, .where = path};
+    return write_file(&j, err);
 }

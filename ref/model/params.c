@@ -56,11 +56,16 @@ vv_status vv_param_fill(vv_tensor *x, vv_fill fill, double scale, uint64_t seed,
     vv_real *v = vv_calloc(x->n, sizeof *v);
     if (!v) return vv_no_memory(err, x->name);
 #pragma omp parallel for schedule(static) if (x->n > 4096)
-    for (int64_t i = 0; i < x->n; i++)
-        switch (fill) {
-        case VV_FILL_CONSTANT: v[i] = (float)scale; break;
-        case VV_FILL_NORMAL: v[i] = (float)(scale * vv_random_normal(seed, stream, (uint64_t)i)); break;
-        case VV_FILL_UNIFORM: v[i] = (float)(scale * (2 * vv_random_uniform(seed, stream, (uint64_t)i) - 1)); break;
+    for (int64_t i = 0; i < x->n; i++) switch (fill) {
+        case VV_FILL_CONSTANT:
+            v[i] = (float)scale;
+            break;
+        case VV_FILL_NORMAL:
+            v[i] = (float)(scale * vv_random_normal(seed, stream, (uint64_t)i));
+            break;
+        case VV_FILL_UNIFORM:
+            v[i] = (float)(scale * (2 * vv_random_uniform(seed, stream, (uint64_t)i) - 1));
+            break;
         }
     vvb_upload(x->data, v, x->n * (int64_t)sizeof *v);
     free(v);

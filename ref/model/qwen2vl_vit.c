@@ -101,7 +101,7 @@ vv_tensor *vv_vit_forward(vv_tape *t, const vv_vit *m, vv_tensor *pixel_values, 
                          "a row for each patch of the grids", "pixel_values", pixel_values)) {
         vv_enter(t, "visual", -1);
         const vv_layout layout = {vv_rope_table(t, pos, N, 2, c->embed_dim / c->num_heads, ROPE_THETA),
-                                  vv_keep(t, cu, S + 1), S, c->num_heads};
+                                  vv_keep(t, cu, (S + 1) * (int64_t)sizeof *cu), S, c->num_heads};
         h = vv_linear(t, "patch_embed", pixel_values, m->patch_embed, NULL, NULL);
         h = blocks(t, m, h, &layout, want);
         if (want->merged) h = merger(t, m, h);

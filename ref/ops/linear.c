@@ -11,7 +11,7 @@ static void backward(vv_tape *t, vv_node *nd)
 }
 static const vv_opdef LINEAR = {"linear", backward};
 
-vv_tensor *vv_linear(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *w, vv_tensor *b, vv_tensor *res)
+static vv_tensor *plain(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *w, vv_tensor *b, vv_tensor *res)
 {
     if (!vv_ready(t, 2, x, w)) return NULL;
     const int64_t Co = w->ndim ? w->dim[0] : 0, Ci = Co ? w->n / Co : 0;
@@ -30,4 +30,12 @@ vv_tensor *vv_linear(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *w, v
     if (!vv_ready(t, 1, y)) return NULL;
     VV_RUN(t, 2 * R * Ci * Co, vvb_linear_fwd(vv_f(y), vv_f(x), vv_f(w), vv_f(b), vv_f(res), R, Ci, Co));
     return vv_done(t, (vv_node){.op = &LINEAR, .in = {x, w, b, res}, .out = y});
+}
+
+vv_tensor *vv_linear(vv_tape *t, const char *name, vv_tensor *x, vv_tensor *w, vv_tensor *b, vv_tensor *res)
+{
+    if (!w || !w->adapter) return plain(t, name, x, w, b, res);
+    const vv_adapter *d = w->adapter;
+    vv_tensor *y = plain(t, NULL, x, w, b, res), *low = plain(t, NULL, x, d->a, NULL, NULL);
+    return plain(t, name, vv_scale(t, NULL, low, d->scale), d->b, NULL, y);
 }

@@ -262,11 +262,11 @@ vv_tensor *vv_input(vv_tape *t, const char *name, vv_kind kind, int ndim, const 
     return x;
 }
 
-const int32_t *vv_keep(vv_tape *t, const int32_t *table, int64_t n)
+const void *vv_keep(vv_tape *t, const void *host, int64_t bytes)
 {
-    int32_t *copy = vv_arena_get(&t->host, (size_t)n * sizeof *copy);
+    void *copy = vv_arena_get(&t->host, (size_t)bytes);
     if (!copy) return no_memory(t, "");
-    return memcpy(copy, table, (size_t)n * sizeof *copy);
+    return memcpy(copy, host, (size_t)bytes);
 }
 
 /* ---- recording ----------------------------------------------------------------------------------------------------------- */

@@ -31,6 +31,12 @@ typedef struct vv_tape vv_tape;
 typedef struct vv_scope vv_scope;
 typedef enum { VV_REALS, VV_INTS } vv_kind; /* vv_real, or int32 for indices */
 
+/* LoRA (Hu et al. 2022, arXiv:2106.09685): a Linear of this weight adds scale b (a x), a [r,in], b [out,r]. */
+typedef struct {
+    struct vv_tensor *a, *b;
+    double scale;
+} vv_adapter;
+
 typedef struct vv_tensor {
     const char *name;      /* whole name of a parameter; short name of an activation; NULL: not traced */
     const vv_scope *scope; /* the scopes it was made in; NULL for a parameter */
@@ -41,6 +47,7 @@ typedef struct vv_tensor {
     vv_real *grad;             /* backend memory, NULL until a gradient arrives */
     int needs_grad, has_grad, is_param;
     int grad_counted; /* of a parameter without memory: its gradient is in vv_params' bytes */
+    const vv_adapter *adapter; /* of a weight; NULL: none */
 } vv_tensor;
 
 static inline vv_real *vv_f(const vv_tensor *x) { return x && x->kind == VV_REALS ? x->data : NULL; }
@@ -122,8 +129,7 @@ struct vv_node {
     vv_tensor *in[VV_MAX_IN], *out, *saved[VV_MAX_SAVED]; /* unused places are NULL */
     int64_t n[2];                                         /* the operation's own sizes and switches */
     double s;                                             /* and scalars */
-    const int32_t *table;                                 /* and a host table, copied with vv_keep */
-    const void *ctx;                                      /* vv_segment's */
+    const void *ctx;                                      /* and more of them, copied with vv_keep; vv_segment's */
     vv_segment_fn f;
     const vv_scope *scope;
 };
@@ -141,7 +147,7 @@ vv_tensor *vv_saved(vv_tape *t, int64_t n);                                    /
 vv_tensor *vv_indices(vv_tape *t, const int32_t *idx, int64_t n); /* a host table of indices, on the backend */
 vv_tensor *vv_alias(vv_tape *t, const char *name, const vv_tensor *x, int ndim,
                     const int64_t *dim);                             /* x's memory, other shape */
-const int32_t *vv_keep(vv_tape *t, const int32_t *table, int64_t n); /* a copy that lives as long as the nodes */
+const void *vv_keep(vv_tape *t, const void *host, int64_t bytes); /* a copy that lives as long as the nodes */
 vv_tensor *vv_done(vv_tape *t,
                    vv_node nd); /* records the node if gradients will come back; tells the trace; returns out */
 

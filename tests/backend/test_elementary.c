@@ -324,6 +324,19 @@ START_TEST(sigmoid)
 }
 END_TEST
 
+/* the short form: the same bits as exp wherever its result is normal, 0 below, NaN for NaN */
+START_TEST(bounded)
+{
+    const vv_real least = sizeof(vv_real) == 4 ? -87 : -708, most = sizeof(vv_real) == 4 ? 88 : 709;
+    for (int64_t i = 0; i <= 1000000; i++) {
+        const vv_real at = least + (most - least) * (vv_real)i / 1000000, got = vv_exp_bounded(at), want = vv_exp_real(at);
+        ck_assert_msg(!memcmp(&got, &want, sizeof got), "exp(%.17g): %.17g, %.17g", (double)at, (double)got, (double)want);
+    }
+    ck_assert(vv_exp_bounded(least * (vv_real)1.001) == 0 && vv_exp_bounded(-(vv_real)INFINITY) == 0);
+    ck_assert(vv_exp_bounded((vv_real)NAN) != vv_exp_bounded((vv_real)NAN));
+}
+END_TEST
+
 START_TEST(power)
 {
     /* theta^(-k/F) of the rotary embeddings, then bases near 1 and anywhere, results down to 2^-1000 and up to 2^1000 */
@@ -401,6 +414,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, sampled, 0, FUNCTIONS);
     tcase_add_loop_test(tc, position, 0, FUNCTIONS);
     tcase_add_test(tc, sigmoid);
+    tcase_add_test(tc, bounded);
     tcase_add_test(tc, power);
     tcase_add_test(tc, same_bits_everywhere);
 #ifndef VV_DOUBLE

@@ -53,7 +53,7 @@ static void bwd_oracle(vvt_call *c)
 
 #define SIZES                                                                                                          \
     .sizes = 3, .medium = {{11, 7, 19}},                                                                               \
-    .large = {{{130, 33, 257}}, {{257, 130, 40}}, {{500, 17, 65}}, {{3, 1025, 100}}}
+    .large = {{{130, 33, 257}}, {{257, 130, 40}}, {{500, 17, 65}}, {{3, 1025, 100}}, {{1, 4099, 37}}, {{4, 257, 130}}}
 static const vvt_op OPS[] = {
     {"linear_fwd", .shape = fwd_shape, .run = fwd_run, .oracle = fwd_oracle, .variants = 4, .exact = 4,
      .alias = RES + 1, SIZES},

@@ -96,6 +96,12 @@ if [ -n "$all" ]; then
     sweep info micro --json --threads 1
     sweep info "$T/m" --tensors --threads 1
     sweep pixels $picture -o @/x --model "$T/m" --threads 1
+    printf '"two red spheres\\n e\\u0301 <|im_end|>"\n"%0300d"\n' 0 >"$T/texts"
+    printf 'e\314\201 \377 %%0300d' >"$T/text"
+    sweep tokenize --tokenizer data/tokenizer --json --special "$T/texts" --threads 1
+    sweep tokenize --tokenizer data/tokenizer --whole "$T/text" --threads 1
+    echo '[84, 486, 300, 127]' >"$T/ids"
+    sweep tokenize --tokenizer data/tokenizer --json --decode "$T/ids" --threads 1
     sweep init -c micro -o @/m --max-shard-bytes 40000 --threads 1
     stride=13
     if sanitized; then
@@ -103,6 +109,8 @@ if [ -n "$all" ]; then
         sweep golden make tower-micro -o @/x --threads 1
         sweep golden check "$T/f" "$T/a" --json --threads 1
         sweep init -c micro -o @/m --max-shard-bytes 40000 --threads 1
+        sweep tokenize --tokenizer data/tokenizer --json --special "$T/texts" --threads 1
+        sweep tokenize --tokenizer data/tokenizer --whole "$T/text" --threads 1
     else
         echo "FAILED: a command with sanitizers: $(tail -n 3 "$T/log")" | tee -a "$T/failed"
     fi

@@ -259,7 +259,7 @@ static void special_calls(line *l)
             snprintf(extra, sizeof extra, " NULL %s", a[i].name);
             if (a[i].role == VVT_GRAD || (a[i].role == VVT_ADDED && !op->must))
                 make_call(l, (vvt_how){.fill = VVT_NORMAL, .variant = v, .drop = i + 1}, extra);
-            for (int k = 0; k < 3 && (a[i].role == VVT_IN || a[i].role == VVT_ADDED); k++) {
+            for (int k = 0; k < 3 && i + 1 != op->finite && (a[i].role == VVT_IN || a[i].role == VVT_ADDED); k++) {
                 snprintf(extra, sizeof extra, " %s in %s", bad[k].name, a[i].name);
                 make_call(l,
                           (vvt_how){.fill = VVT_NORMAL, .variant = v, .spoil = i + 1, .value = (vv_real)bad[k].value},

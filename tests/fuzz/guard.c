@@ -20,7 +20,8 @@ static struct {
 void *__wrap_vv_calloc(int64_t n, size_t size)
 {
     const int64_t page = sysconf(_SC_PAGESIZE), bytes = vv_mul(n, (int64_t)size);
-    if (size != 3 || bytes <= 0 || picture.pixels) return __real_vv_calloc(n, size); /* pixels are n times 3 bytes */
+    /* pixels are n times 3 bytes, grey numbers n times 2 */
+    if ((size != 3 && size != 2) || bytes <= 0 || picture.pixels) return __real_vv_calloc(n, size);
     const int64_t room = (bytes + page - 1) / page * page;
     unsigned char *p = mmap(NULL, (size_t)(room + page), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
     if (p == MAP_FAILED) return NULL;

@@ -371,5 +371,97 @@ def indexes():
     bad("long-name", {"weight_map": {"x": "a" * 3000}})
 
 
-for make in (safetensors, npys, pngs, jpegs, configs, indexes):
+def tokenizers():
+    def put_json(name, d): put("tokenizer", name, json.dumps(d, separators=(",", ":"), ensure_ascii=False))
+    letters = [chr(b) for b in range(256) if 0x21 <= b <= 0x7E or 0xA1 <= b <= 0xAC or b >= 0xAE]
+    vocab = {c: i for i, c in enumerate(letters + [chr(0x100 + k) for k in range(256 - len(letters))])}
+    pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+               r"\s*[\r\n]+|\s+(?!\S)|\s+")
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+    end = {"id": 300, "content": "<e>", "special": True}
+
+    def whole(**other):
+        return dict({"added_tokens": [end], "normalizer": {"type": "NFC"},
+                     "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
+                     "post_processor": None, "decoder": {"type": "ByteLevel"},
+                     "model": {"type": "BPE", "vocab": dict(vocab, ab=256, abc=257), "merges": ["a b", ["ab", "c"]]}}, **other)
+
+    def model(merges, **more): return whole(model={"type": "BPE", "vocab": dict(vocab, **more), "merges": merges})
+    template = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<e>"}}],
+                "special_tokens": {"<e>": {"ids": [300]}}}
+    put_json("ok-json", whole())
+    put_json("ok-json-template", whole(post_processor={"type": "Sequence", "processors": [level, template]}))
+    put_json("ok-json-bytes", model([]))
+    put_json("ok-json-gap", model([], xy=1048575))
+    put_json("bad-json-merge", model(["a b"]))
+    put_json("bad-json-merge-one", model(["a"]))
+    put_json("bad-json-id", model([], xy=1048576))
+    put_json("bad-json-same-id", model([], xy=5))
+    put_json("bad-json-byte", whole(model={"type": "BPE", "vocab": {}, "merges": []}))
+    put_json("bad-json-added", whole(added_tokens=[end, end]))
+    put_json("bad-json-appended", whole(post_processor=dict(template, special_tokens={"<e>": {"ids": [1 << 40]}})))
+    put_json("bad-json-normalizer", whole(normalizer=None))
+    put_json("bad-json-pattern", whole(pre_tokenizer={"type": "Split"}))
+    put("tokenizer", "bad-json-cut", json.dumps(whole())[:900])
+    put("tokenizer", "bad-json-nothing", "{}")
+    for name, text in (("empty", ""), ("words", "Two red spheres aren't 12 boxes.\n\n  x = f(y)\r\n"), ("added", "a<e><e >abcabc</e><e>"),
+                       ("cafe", "cafe\u0301 <e>\u0301 a\u0315\u0300\u05ae\u0300b \u1112\u1161\u11ab \u0344"),
+                       ("chinese", "\u7ea2\u8272\u7684\u7403\uff0c\u84dd\u3000\u3002"), ("spaces", " \u180e\u3000 \u2028\n \t\x85"),
+                       ("letters", "ab" * 200), ("nul", "a\0b"), ("emoji", "\U0001f468\u200d\U0001f469 \U0001d7d8'\u017f")):
+        put("tokenizer", "ok-text-" + name, text)
+    put("tokenizer", "ok-text-invalid", b"\xff\xc0\xafa\xed\xa0\x80\xf4\x90\x80\x80\xf0\x9f\x98 \xe4\xb8")
+
+
+def manifests():
+    def ok(name, *lines): put("manifest", "ok-" + name, "\n".join(json.dumps(o, separators=(",", ":")) for o in lines))
+    def bad(name, *lines): put("manifest", "bad-" + name, "\n".join(json.dumps(o, separators=(",", ":")) for o in lines))
+    def mask(m): return {"image": "a.png", "text": "t", "mask": m}
+    def depth(**more): return dict({"image": "a.png", "depth": "d.npy"}, **more)
+    talk = {"image": "a.png", "type": "count", "conversations": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"},
+                                                                 {"role": "assistant", "content": "a"}]}
+    llava = {"id": "1", "image": "a.png", "conversations": [{"from": "human", "value": "<image>\nq"}, {"from": "gpt", "value": "a"}]}
+    ok("talk", talk)
+    ok("llava", llava)
+    ok("list", [llava, talk])
+    ok("text-alone", {"conversations": talk["conversations"]})
+    bad("turns", {"conversations": talk["conversations"][::-1]})
+    bad("mark-twice", dict(llava, conversations=[{"from": "human", "value": "<image><image>"}, llava["conversations"][1]]))
+    bad("no-image", dict(talk, image="x.png"))
+    bad("list-in-list", [[]])
+    put("manifest", "bad-list-cut", "[{},")
+    put("manifest", "bad-empty", "")
+    ok("depth", depth(kind="depth", valid="b.png", classes="b.png"))
+    ok("pfm", depth(depth="e.pfm"))
+    ok("depth-png", depth(depth="b.png"))
+    bad("depth-wide", depth(depth="c.png"))
+    bad("depth-kind", depth(kind="metres"))
+    bad("depth-colour", depth(depth="a.png"))
+    ok("mask", mask("b.png"))
+    ok("mask-wide", mask("c.png"))
+    ok("rle", mask({"size": [5, 7], "counts": [0, 3, 30, 2]}))
+    ok("rle-narrow", mask({"size": [5, 6], "counts": [30]}))
+    ok("rle-string", mask({"size": [5, 7], "counts": "77e0"}))
+    bad("rle-short", mask({"size": [5, 7], "counts": [34]}))
+    bad("rle-long", mask({"size": [5, 7], "counts": [36]}))
+    bad("rle-negative", mask({"size": [5, 7], "counts": [-1, 36]}))
+    bad("rle-huge", mask({"size": [5, 7], "counts": [1, 9223372036854775807]}))
+    bad("rle-size", mask({"size": [1 << 40, 1 << 40], "counts": [0]}))
+    bad("rle-digits", mask({"size": [5, 7], "counts": "PPPPPPPPPPPPPPP0"}))
+    bad("rle-unfinished", mask({"size": [5, 7], "counts": "7P"}))
+    bad("rle-empty", mask({"size": [5, 7], "counts": ""}))
+    ok("polygons", mask({"polygons": [[0, 0, 7, 0, 7, 5, 0, 5], [1.5, 1.2, -3, 4, 2, 9.75]]}))
+    ok("polygon-flat", mask({"polygons": [[1, 1, 1, 1, 1, 1]]}))
+    bad("polygon-far", mask({"polygons": [[0, 0, 1e300, 0, 7, 5]]}))
+    bad("polygon-odd", mask({"polygons": [[0, 0, 7, 0, 7, 5, 0]]}))
+    ok("instances", {"image": "a.png", "instances": [{"text": "x", "mask": "b.png"}, {"text": "y", "mask": {"size": [5, 7], "counts": [35]}}]})
+    bad("instances-none", {"image": "a.png", "instances": []})
+    for order in "<", ">":
+        put("manifest", "ok-pfm-" + ("little" if order == "<" else "big"),
+            b"Pf\n2 1\n%s1.0\n" % (b"-" if order == "<" else b"") + struct.pack(order + "2f", 1, float("nan")))
+    put("manifest", "bad-pfm-huge", b"Pf\n65535 65535\n-1\n" + b"\0" * 8)
+    put("manifest", "bad-pfm-colour", b"PF\n1 1\n-1\n" + b"\0" * 12)
+
+
+for make in (safetensors, npys, pngs, jpegs, configs, indexes, tokenizers, manifests):
     make()

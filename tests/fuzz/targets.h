@@ -26,8 +26,10 @@ int vvt_fuzz_safetensors(const uint8_t *bytes, size_t n);
 int vvt_fuzz_npy(const uint8_t *bytes, size_t n);
 int vvt_fuzz_png(const uint8_t *bytes, size_t n);
 int vvt_fuzz_jpeg(const uint8_t *bytes, size_t n);
-int vvt_fuzz_config(const uint8_t *bytes, size_t n); /* config.json, preprocessor_config.json, a run configuration */
-int vvt_fuzz_index(const uint8_t *bytes, size_t n);  /* model.safetensors.index.json beside two shards */
+int vvt_fuzz_config(const uint8_t *bytes, size_t n);    /* config.json, preprocessor_config.json, a run configuration */
+int vvt_fuzz_index(const uint8_t *bytes, size_t n);     /* model.safetensors.index.json beside two shards */
+int vvt_fuzz_tokenizer(const uint8_t *bytes, size_t n); /* a tokenizer.json from '{' on, else a text */
+int vvt_fuzz_manifest(const uint8_t *bytes, size_t n);  /* a manifest of samples for each task, or a PFM */
 
 /* Whether the last input was accepted. */
 extern int vvt_accepted;

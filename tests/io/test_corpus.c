@@ -10,8 +10,14 @@ static const struct {
     const char *name;
     int (*run)(const uint8_t *bytes, size_t n);
 } targets[] = {
-    {"safetensors", vvt_fuzz_safetensors}, {"npy", vvt_fuzz_npy},     {"png", vvt_fuzz_png}, {"jpeg", vvt_fuzz_jpeg},
-    {"config", vvt_fuzz_config},           {"index", vvt_fuzz_index},
+    {"safetensors", vvt_fuzz_safetensors},
+    {"npy", vvt_fuzz_npy},
+    {"png", vvt_fuzz_png},
+    {"jpeg", vvt_fuzz_jpeg},
+    {"config", vvt_fuzz_config},
+    {"index", vvt_fuzz_index},
+    {"tokenizer", vvt_fuzz_tokenizer},
+    {"manifest", vvt_fuzz_manifest},
 };
 enum { TARGETS = sizeof targets / sizeof *targets };
 

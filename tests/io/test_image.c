@@ -221,6 +221,90 @@ START_TEST(png_write)
 }
 END_TEST
 
+/* Read back by libpng alone: type, depth and every sample, high bytes included (our reader keeps 8 bits of three channels). */
+START_TEST(gray_write)
+{
+    enum { GH = 19, GW = 23 };
+    const int bits = _i ? 16 : 8;
+    unsigned char small[GH * GW];
+    uint16_t deep[GH * GW];
+    for (int i = 0; i < GH * GW; i++) {
+        small[i] = (unsigned char)(i * 7);
+        deep[i] = (uint16_t)(i * 149 + 3);
+    }
+    VVT_OK(vv_image_write_gray(vvt_path("g.png"), GH, GW, bits, _i ? (const void *)deep : small, err));
+    FILE *f = fopen(vvt_path("g.png"), "rb");
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    png_init_io(png, f);
+    png_read_info(png, info);
+    ck_assert(png_get_image_height(png, info) == GH && png_get_image_width(png, info) == GW);
+    ck_assert(png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) == bits);
+    for (int y = 0; y < GH; y++) {
+        unsigned char row[2 * GW];
+        png_read_row(png, row, NULL);
+        for (int x = 0; x < GW; x++)
+            ck_assert_int_eq(_i ? row[2 * x] << 8 | row[2 * x + 1] : row[x], _i ? deep[GW * y + x] : small[GW * y + x]);
+    }
+    png_destroy_read_struct(&png, &info, NULL);
+    fclose(f);
+    vv_error e = {0}, g = {0}, h = {0};
+    vvt_expect_error(&e, vv_image_write_gray(vvt_path("h.png"), GH, GW, 12, small, &e), VV_USAGE, "h.png", "12", NULL);
+    vvt_expect_error(&g, vv_image_write_gray(vvt_path("h.png"), 0, GW, 8, small, &g), VV_USAGE, "h.png", "0 x 23", NULL);
+    vvt_expect_error(&h, vv_image_write_gray(vvt_path("no/h.png"), GH, GW, 8, small, &h), VV_FILE, "h.png", NULL);
+}
+END_TEST
+
+/* ---- grey numbers ----------------------------------------------------------------------------------------------- */
+
+START_TEST(grey_kinds)
+{
+    for (int interlace = 0; interlace < 2; interlace++) {
+        bytes b = kind_png(_i, interlace, 1 << (KIND[_i].depth < 8 ? KIND[_i].depth : 8));
+        vv_grey g;
+        if (KIND[_i].type == PNG_COLOR_TYPE_GRAY) {
+            VVT_OK(vv_grey_decode(&g, b.data, (int64_t)b.n, "x", err));
+            ck_assert(g.h == H && g.w == W && g.bits == KIND[_i].depth);
+            for (int y = 0; y < H; y++)
+                for (int x = 0; x < W; x++) ck_assert_uint_eq(g.v[W * y + x], sample(y, x, 0, KIND[_i].depth));
+            vv_grey_free(&g);
+            vv_grey_free(&g); /* twice is fine */
+        } else {
+            vv_error e = {0};
+            vvt_expect_error(&e, vv_grey_decode(&g, b.data, (int64_t)b.n, "x.png", &e), VV_FILE, "x.png", "grey",
+                             KIND[_i].type & PNG_COLOR_MASK_PALETTE ? "palette"
+                             : KIND[_i].type & PNG_COLOR_MASK_COLOR ? "colours"
+                                                                    : "alpha",
+                             NULL);
+        }
+        ck_assert(!g.v && g.h == 0);
+        free(b.data);
+    }
+}
+END_TEST
+
+START_TEST(grey_damage)
+{
+    bytes b = kind_png(_i, 1, 2); /* the five grey ones come first */
+    for (size_t n = 0; n < b.n; n++) {
+        unsigned char *cut = malloc(n + 1);
+        memcpy(cut, b.data, n);
+        vv_grey g;
+        vv_error e = {0};
+        vvt_expect_error(&e, vv_grey_decode(&g, cut, (int64_t)n, "cut.png", &e), VV_FILE, "cut.png", NULL);
+        ck_assert(!g.v && g.h == 0);
+        free(cut);
+    }
+    vv_grey g;
+    VVT_OK(vv_grey_read(&g, vvt_write("g.png", b.data, b.n), err));
+    ck_assert(g.h == H && g.bits == KIND[_i].depth);
+    vv_grey_free(&g);
+    free(b.data);
+    vv_error e = {0};
+    vvt_expect_error(&e, vv_grey_read(&g, vvt_path("no.png"), &e), VV_FILE, "no.png", NULL);
+}
+END_TEST
+
 /* ---- JPEG ------------------------------------------------------------------------------------------------------- */
 
 static bytes encode_jpeg(J_COLOR_SPACE in, J_COLOR_SPACE as, int components, int progressive, int arithmetic)
@@ -378,6 +462,9 @@ static Suite *suite(void)
     tcase_add_test(tc, png_palette_index);
     tcase_add_test(tc, png_hostile_sizes);
     tcase_add_test(tc, png_write);
+    tcase_add_loop_test(tc, gray_write, 0, 2);
+    tcase_add_loop_test(tc, grey_kinds, 0, KINDS);
+    tcase_add_loop_test(tc, grey_damage, 0, 5);
     tcase_add_loop_test(tc, jpeg_kinds, 0, 6);
     tcase_add_test(tc, jpeg_refused_kinds);
     tcase_add_loop_test(tc, jpeg_damage, 0, 2);

@@ -23,7 +23,7 @@ static double rounded(double x, vv_dtype d)
 static void expect_loaded(const vv_model *m, const char *dir, vv_dtype d)
 {
     vv_model back;
-    VVT_OK(vv_model_load(&back, dir, VV_WITH_WEIGHTS, err));
+    VVT_OK(vv_model_load(&back, dir, VV_VISION, err));
     ck_assert_int_eq(back.params->n, m->params->n);
     ck_assert_int_eq(back.preprocess.max_pixels, m->preprocess.max_pixels);
     ck_assert(back.vit->config.hidden_act == m->vit->config.hidden_act && back.vit->config.depth == 3);
@@ -148,7 +148,7 @@ static void refuse(const char *dir, const char *a, const char *b, const char *c)
     vv_model m;
     vv_error err = {0};
     const int64_t bytes = vvb_get_info()->bytes;
-    vvt_expect_error(&err, vv_model_load(&m, dir, VV_WITH_WEIGHTS, &err), VV_FILE, a, b, c, (char *)NULL);
+    vvt_expect_error(&err, vv_model_load(&m, dir, VV_VISION, &err), VV_FILE, a, b, c, (char *)NULL);
     ck_assert_ptr_null(m.vit);
     ck_assert_int_eq(vvb_get_info()->bytes, bytes);
 }
@@ -223,7 +223,7 @@ START_TEST(shapes_only)
     rewrite("s1", &(change){.drop = NULL});
     const char *dir = edit("s1", "model.safetensors", NULL); /* not needed */
     const int64_t bytes = vvb_get_info()->bytes;
-    VVT_OK(vv_model_load(&m, dir, VV_SHAPES_ONLY, err));
+    VVT_OK(vv_model_load(&m, dir, VV_VISION | VV_SHAPES_ONLY, err));
     ck_assert_ptr_null(m.vit->patch_embed->data);
     ck_assert_int_eq(vvb_get_info()->bytes, bytes);
     vv_model_free(&m);

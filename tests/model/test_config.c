@@ -93,7 +93,7 @@ static void refuse_run(const char *text, const char *a, const char *b)
     vv_model m;
     vv_error err = {0};
     const char *path = vvt_write("run.json", text, strlen(text));
-    vvt_expect_error(&err, vv_model_from_config(&m, path, VV_SHAPES_ONLY, &err), VV_FILE, "run.json", a, b,
+    vvt_expect_error(&err, vv_model_from_config(&m, path, VV_VISION | VV_SHAPES_ONLY, &err), VV_FILE, "run.json", a, b,
                      (char *)NULL);
     ck_assert_ptr_null(m.vit);
 }
@@ -109,12 +109,12 @@ START_TEST(run_configurations)
     refuse_run("{\"vision_config\": {\"embed_dim\": 16, \"num_heads\": 2}", "JSON", "line 1");
     vv_model m;
     vv_error err = {0};
-    vvt_expect_error(&err, vv_model_from_config(&m, vvt_path("none.json"), VV_SHAPES_ONLY, &err), VV_FILE, "none.json",
+    vvt_expect_error(&err, vv_model_from_config(&m, vvt_path("none.json"), VV_VISION | VV_SHAPES_ONLY, &err), VV_FILE, "none.json",
                      (char *)NULL);
     ck_assert_ptr_null(m.vit);
     const char *text = "{\"vision_config\": {\"embed_dim\": 1048576, \"num_heads\": 2, \"spatial_merge_size\": 1024}}";
     err = (vv_error){0}; /* legal numbers whose product is none */
-    vvt_expect_error(&err, vv_model_from_config(&m, vvt_write("run.json", text, strlen(text)), VV_SHAPES_ONLY, &err),
+    vvt_expect_error(&err, vv_model_from_config(&m, vvt_write("run.json", text, strlen(text)), VV_VISION | VV_SHAPES_ONLY, &err),
                      VV_MEMORY, "merger.mlp.0", "memory", (char *)NULL);
     ck_assert_ptr_null(m.vit);
 }
@@ -126,7 +126,7 @@ START_TEST(published_count)
     const int64_t bytes = vvb_get_info()->peak_bytes;
     int64_t total = 0, without_merger = 0;
     vv_model m;
-    VVT_OK(vv_model_from_config(&m, vvt_root("data/configs/paper.json"), VV_SHAPES_ONLY, err));
+    VVT_OK(vv_model_from_config(&m, vvt_root("data/configs/paper.json"), VV_VISION | VV_SHAPES_ONLY, err));
     for (int64_t i = 0; i < m.params->n; i++) {
         const vv_tensor *x = m.params->at[i];
         ck_assert_ptr_null(x->data);
@@ -143,7 +143,7 @@ START_TEST(published_count)
     for (int i = 0; i < 3; i++) {
         char path[64];
         snprintf(path, sizeof path, "data/configs/%s.json", names[i]);
-        VVT_OK(vv_model_from_config(&m, vvt_root(path), VV_SHAPES_ONLY, err));
+        VVT_OK(vv_model_from_config(&m, vvt_root(path), VV_VISION | VV_SHAPES_ONLY, err));
         vv_model_free(&m);
         ck_assert_ptr_null(m.vit);
     }

@@ -34,7 +34,7 @@ static inline void tower_fill(vv_params *ps)
 static inline vv_model tower_micro(void)
 {
     vv_model m;
-    VVT_OK(vv_model_from_config(&m, vvt_root("data/configs/micro.json"), VV_WITH_WEIGHTS, err));
+    VVT_OK(vv_model_from_config(&m, vvt_root("data/configs/micro.json"), VV_VISION, err));
     tower_fill(m.params);
     return m;
 }

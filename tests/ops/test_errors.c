@@ -18,6 +18,8 @@ typedef struct {
 static const int32_t POS[18], NEGATIVE[] = {0, -1}, BEYOND[] = {0, 5}, SHORT[] = {0, 8}, LATE[] = {1, 9},
                               BACK[] = {0, 7, 5, 9}, ALL[] = {0, 9};
 
+static const double ONES[] = {1, 1, 1, 1, 1};
+
 static vv_tensor *linear_width(vv_tape *t, const inputs *in)
 {
     return vv_linear(t, "y", in->s5x6, in->s6x7, NULL, NULL);
@@ -54,23 +56,96 @@ static vv_tensor *rope_weight(vv_tape *t, const inputs *in)
 }
 static vv_tensor *attention_heads(vv_tape *t, const inputs *in)
 {
-    return vv_attention(t, "y", in->s9x20, ALL, 1, 2, 1);
+    return vv_attention(t, "y", in->s9x20, NULL, NULL, &(vvb_attention_args){.cu_q = ALL, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
 }
-static vv_tensor *attention_weight(vv_tape *t, const inputs *in) { return vv_attention(t, "y", in->qkv, ALL, 1, 2, 1); }
+static vv_tensor *attention_weight(vv_tape *t, const inputs *in) { return vv_attention(t, "y", in->qkv, NULL, NULL, &(vvb_attention_args){.cu_q = ALL, .S = 1, .H = 2, .Hkv = 2, .scale = 1}); }
 static vv_tensor *attention_short(vv_tape *t, const inputs *in)
 {
-    return vv_attention(t, "y", in->s9x18, SHORT, 1, 2, 1);
+    return vv_attention(t, "y", in->s9x18, NULL, NULL, &(vvb_attention_args){.cu_q = SHORT, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
 }
 static vv_tensor *attention_late(vv_tape *t, const inputs *in)
 {
-    return vv_attention(t, "y", in->s9x18, LATE, 1, 2, 1);
+    return vv_attention(t, "y", in->s9x18, NULL, NULL, &(vvb_attention_args){.cu_q = LATE, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
 }
 static vv_tensor *attention_back(vv_tape *t, const inputs *in)
 {
-    return vv_attention(t, "y", in->s9x18, BACK, 3, 2, 1);
+    return vv_attention(t, "y", in->s9x18, NULL, NULL, &(vvb_attention_args){.cu_q = BACK, .S = 3, .H = 2, .Hkv = 2, .scale = 1});
 }
 static vv_tensor *dot_size(vv_tape *t, const inputs *in) { return vv_dot(t, "y", in->s5x7, in->s5x6); }
 static vv_tensor *dot_weight(vv_tape *t, const inputs *in) { return vv_dot(t, "y", in->s5x7, in->weight); }
+static vv_tensor *unit_rows_width(vv_tape *t, const inputs *in) { return vv_unit_rows(t, "y", in->s5x7, 8); }
+static vv_tensor *rmsnorm_width(vv_tape *t, const inputs *in) { return vv_rmsnorm(t, "y", in->s5x7, in->s6, 1e-6); }
+static vv_tensor *silu_mul_shape(vv_tape *t, const inputs *in) { return vv_silu_mul(t, "y", in->s5x7, in->s5x6); }
+static vv_tensor *silu_mul_self(vv_tape *t, const inputs *in) { return vv_silu_mul(t, "y", in->s5x7, in->s5x7); }
+static vv_tensor *merge_width(vv_tape *t, const inputs *in)
+{
+    return vv_merge_rows(t, "y", in->s5x7, POS, in->s5x6, POS);
+}
+static vv_tensor *cross_entropy_width(vv_tape *t, const inputs *in)
+{
+    return vv_linear_cross_entropy(t, "y", in->s5x6, in->s6x7, POS, ONES, 5, NULL);
+}
+static vv_tensor *cross_entropy_targets(vv_tape *t, const inputs *in)
+{
+    return vv_linear_cross_entropy(t, "y", in->s5x7, in->s6x7, POS, ONES, 4, NULL);
+}
+/* maps and kernels, from the first numbers of x */
+static vv_tensor *four(vv_tape *t, vv_tensor *x, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    const int64_t dim[] = {a, b, c, d};
+    return vv_alias(t, "map", x, 4, dim);
+}
+static vv_tensor *conv_channels(vv_tape *t, const inputs *in)
+{
+    return vv_conv2d(t, "y", four(t, in->s9x20, 1, 3, 5, 4), four(t, in->s9x18, 2, 3, 3, 3), NULL, 1, 1);
+}
+static vv_tensor *conv_axes(vv_tape *t, const inputs *in)
+{
+    return vv_conv2d(t, "y", in->s9x20, four(t, in->s9x18, 2, 3, 3, 3), NULL, 1, 1);
+}
+static vv_tensor *conv_bias(vv_tape *t, const inputs *in)
+{
+    return vv_conv2d(t, "y", four(t, in->s9x20, 1, 4, 5, 3), four(t, in->s9x18, 2, 3, 3, 3), in->s7, 1, 1);
+}
+static vv_tensor *conv_stride(vv_tape *t, const inputs *in)
+{
+    return vv_conv2d(t, "y", four(t, in->s9x20, 1, 4, 5, 3), four(t, in->s9x18, 2, 3, 3, 3), NULL, 0, 1);
+}
+static vv_tensor *conv_pad(vv_tape *t, const inputs *in)
+{
+    return vv_conv2d(t, "y", four(t, in->s9x20, 1, 4, 5, 3), four(t, in->s9x18, 2, 3, 3, 3), NULL, 1, -1);
+}
+static vv_tensor *conv_kernel(vv_tape *t, const inputs *in)
+{
+    return vv_conv2d(t, "y", four(t, in->s9x20, 1, 2, 5, 3), four(t, in->s9x18, 2, 3, 5, 3), NULL, 1, 1);
+}
+static vv_tensor *conv_transpose_square(vv_tape *t, const inputs *in)
+{
+    return vv_conv_transpose2d(t, "y", four(t, in->s9x20, 1, 4, 5, 3), four(t, in->s9x18, 3, 2, 3, 2), NULL);
+}
+static vv_tensor *conv_transpose_channels(vv_tape *t, const inputs *in)
+{
+    return vv_conv_transpose2d(t, "y", four(t, in->s9x20, 1, 4, 5, 3), four(t, in->s9x18, 2, 3, 2, 2), NULL);
+}
+static vv_tensor *conv_transpose_bias(vv_tape *t, const inputs *in)
+{
+    return vv_conv_transpose2d(t, "y", four(t, in->s9x20, 1, 4, 5, 3), four(t, in->s9x18, 3, 2, 2, 2), in->s6);
+}
+static vv_tensor *resize_axes(vv_tape *t, const inputs *in) { return vv_resize_bilinear(t, "y", in->s5x7, 3, 3, 1); }
+static vv_tensor *resize_size(vv_tape *t, const inputs *in)
+{
+    return vv_resize_bilinear(t, "y", four(t, in->s9x20, 1, 4, 5, 3), 3, 0, 0);
+}
+static vv_tensor *resize_nothing(vv_tape *t, const inputs *in)
+{
+    return vv_resize_bilinear(t, "y", four(t, in->s9x20, 1, 0, 5, 3), 3, 3, 0);
+}
+static vv_tensor *batched_axes(vv_tape *t, const inputs *in) { return vv_batched_matmul(t, "y", in->s5x7, in->s6x7); }
+static vv_tensor *batched_width(vv_tape *t, const inputs *in)
+{
+    const int64_t a[] = {2, 3, 4}, b[] = {2, 4, 3};
+    return vv_batched_matmul(t, "y", vv_alias(t, "a", in->s9x20, 3, a), vv_alias(t, "b", in->s9x18, 3, b));
+}
 static vv_tensor *view_size(vv_tape *t, const inputs *in)
 {
     const int64_t dim[] = {6, 6};
@@ -95,6 +170,27 @@ static const error_case CASES[] = {
     {"attention", attention_back, {"qkv [9,18]", "segments"}},
     {"dot", dot_size, {"x [5,7]", "w [5,6]"}},
     {"dot", dot_weight, {"x [5,7]", "w [5,7]", "constant"}},
+    {"unit_rows", unit_rows_width, {"x [5,7]"}},
+    {"rmsnorm", rmsnorm_width, {"x [5,7]", "w [6]"}},
+    {"silu_mul", silu_mul_shape, {"g [5,7]", "u [5,6]"}},
+    {"silu_mul", silu_mul_self, {"g [5,7]", "two tensors"}},
+    {"merge_rows", merge_width, {"a [5,7]", "b [5,6]"}},
+    {"linear_cross_entropy", cross_entropy_width, {"x [5,6]", "w [6,7]", "targets [5]"}},
+    {"linear_cross_entropy", cross_entropy_targets, {"x [5,7]", "w [6,7]", "targets [4]"}},
+    {"conv2d", conv_channels, {"x [1,3,5,4]", "w [2,3,3,3]"}},
+    {"conv2d", conv_axes, {"x [9,20]", "w [2,3,3,3]", "x [B,H,W,Ci]"}},
+    {"conv2d", conv_bias, {"w [2,3,3,3]", "b [7]"}},
+    {"conv2d", conv_stride, {"x [1,4,5,3]", "w [2,3,3,3]", "stride,pad [0,1]"}},
+    {"conv2d", conv_pad, {"x [1,4,5,3]", "w [2,3,3,3]", "stride,pad [1,-1]"}},
+    {"conv2d", conv_kernel, {"x [1,2,5,3]", "w [2,3,5,3]", "stride,pad [1,1]"}},
+    {"conv_transpose2d", conv_transpose_square, {"x [1,4,5,3]", "w [3,2,3,2]"}},
+    {"conv_transpose2d", conv_transpose_channels, {"x [1,4,5,3]", "w [2,3,2,2]"}},
+    {"conv_transpose2d", conv_transpose_bias, {"w [3,2,2,2]", "b [6]"}},
+    {"resize_bilinear", resize_axes, {"x [5,7]", "size [3,3]"}},
+    {"resize_bilinear", resize_size, {"x [1,4,5,3]", "size [3,0]"}},
+    {"resize_bilinear", resize_nothing, {"x [1,0,5,3]", "size [3,3]"}},
+    {"batched_matmul", batched_axes, {"a [5,7]", "b [6,7]"}},
+    {"batched_matmul", batched_width, {"a [2,3,4]", "b [2,4,3]"}},
     {"view", view_size, {"x [5,7]", "y [6,6]"}},
 };
 
@@ -181,6 +277,32 @@ START_TEST(wrong_indices)
 }
 END_TEST
 
+/* The place in its table of an index or a target that is beyond, negative or there twice. */
+START_TEST(wrong_places)
+{
+    static const int32_t first[] = {4, 3, 2, 1, 0}, a[3][5] = {{0, 1, 2, 3, 11}, {0, 1, -1, 3, 4}, {0, 1, 2, 3, 4}},
+                         b[] = {5, 6, 7, 8, 4, 10};
+    static const char *const words[3][3] = {{"once", "0 to 10", "got 11 at place 4 of a"},
+                                            {"once", "0 to 10", "got -1 at place 2 of a"},
+                                            {"once", "0 to 10", "got 4 at place 4 of b"}};
+    ck_assert_ptr_nonnull(vv_merge_rows(tape, "y", in.s5x7, first, in.s6x7, (const int32_t[]){5, 6, 7, 8, 9, 10}));
+    ck_assert_ptr_null(vv_merge_rows(tape, "y", in.s5x7, a[_i], in.s6x7, b));
+    expect_stuck("visual.blocks.3.attn.y", ": merge_rows: expected ", words[_i]);
+}
+END_TEST
+
+START_TEST(wrong_targets)
+{
+    static const int32_t target[2][5] = {{0, 5, 3, 6, 1}, {0, 5, 3, -100, 1}};
+    static const char *const words[2][3] = {{"from 0 to 5", "got 6 at place 3"},
+                                            {"from 0 to 5", "got -100 at place 3"}};
+    vv_tensor *ce = NULL;
+    ck_assert_ptr_null(vv_linear_cross_entropy(tape, "y", in.s5x7, in.s6x7, target[_i], ONES, 5, &ce));
+    ck_assert_ptr_null(ce);
+    expect_stuck("visual.blocks.3.attn.y", ": linear_cross_entropy: expected ", words[_i]);
+}
+END_TEST
+
 START_TEST(wrong_table)
 {
     static const char *const words[3] = {"divisible by 4", "got 6"};
@@ -207,7 +329,7 @@ START_TEST(second_reader)
     const int64_t dim[] = {5, 6};
     const int32_t cu[] = {0, 5};
     vv_tensor *qkv = vv_gelu(tape, "qkv", vv_view(tape, NULL, wide, 2, dim), VVB_GELU_ERF);
-    vv_tensor *o = vv_attention(tape, "y", qkv, cu, 1, 2, 1);
+    vv_tensor *o = vv_attention(tape, "y", qkv, NULL, NULL, &(vvb_attention_args){.cu_q = cu, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
     const int64_t same[] = {10, 1}, triple[] = {10, 3};
     vv_tensor *other = vv_view(tape, NULL, vv_gelu(tape, "other", qkv, VVB_GELU_ERF), 2, triple);
     vv_tensor *sum = vv_linear(tape, "sum", other, input("h", 1, 3), NULL, vv_view(tape, NULL, o, 2, same));
@@ -223,6 +345,8 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, wrong_shapes, 0, sizeof CASES / sizeof CASES[0]);
     tcase_add_loop_test(tc, wrong_indices, 0, 2);
+    tcase_add_loop_test(tc, wrong_places, 0, 3);
+    tcase_add_loop_test(tc, wrong_targets, 0, 2);
     tcase_add_test(tc, wrong_table);
     tcase_add_test(tc, loss_of_many);
     tcase_add_test(tc, second_reader);

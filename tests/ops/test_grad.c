@@ -30,6 +30,20 @@ static vv_tensor *linear_self(vv_tape *t, vv_tensor **in) /* its own input is th
     vv_tensor *x = vv_add(t, "x", in[0], in[2]);
     return vv_linear(t, "y", x, in[1], in[2], x);
 }
+static vv_tensor *linear_adapter(vv_tape *t, vv_tensor **in) /* x is read three times */
+{
+    static vv_adapter adapter;
+    adapter = (vv_adapter){in[2], in[3], 0.7};
+    in[1]->adapter = &adapter;
+    vv_tensor *x = vv_gelu(t, "x", in[0], VVB_GELU_ERF);
+    return vv_linear(t, "y", x, in[1], NULL, NULL);
+}
+static vv_tensor *scale(vv_tape *t, vv_tensor **in) { return vv_scale(t, "y", in[0], -0.3); }
+static vv_tensor *scale_and_more(vv_tape *t, vv_tensor **in)
+{
+    vv_tensor *x = vv_gelu(t, "x", in[0], VVB_GELU_ERF);
+    return vv_add(t, "y", vv_scale(t, "scaled", x, -0.3), x);
+}
 static vv_tensor *layernorm(vv_tape *t, vv_tensor **in) { return vv_layernorm(t, "y", in[0], in[1], in[2], 1e-6); }
 static vv_tensor *gelu_erf(vv_tape *t, vv_tensor **in) { return vv_gelu(t, "y", in[0], VVB_GELU_ERF); }
 static vv_tensor *gelu_quick(vv_tape *t, vv_tensor **in) { return vv_gelu(t, "y", in[0], VVB_GELU_QUICK); }
@@ -45,6 +59,34 @@ static vv_tensor *gather_and_more(vv_tape *t, vv_tensor **in) /* a second reader
     vv_tensor *x = vv_gelu(t, "x", in[0], VVB_GELU_ERF);
     return vv_add(t, "y", vv_gather_rows(t, "rows", x, INDEX, 5), x);
 }
+static vv_tensor *unit_rows(vv_tape *t, vv_tensor **in) { return vv_unit_rows(t, "y", in[0], 5); }
+static vv_tensor *rmsnorm(vv_tape *t, vv_tensor **in) { return vv_rmsnorm(t, "y", in[0], in[1], 1e-6); }
+static vv_tensor *silu_mul(vv_tape *t, vv_tensor **in) { return vv_silu_mul(t, "y", in[0], in[1]); }
+static vv_tensor *silu_mul_and_more(vv_tape *t, vv_tensor **in) /* another reader of each, before and after */
+{
+    vv_tensor *g = vv_gelu(t, "g", in[0], VVB_GELU_ERF), *u = vv_gelu(t, "u", in[1], VVB_GELU_ERF);
+    return vv_add(t, "y", vv_add(t, "sum", vv_silu_mul(t, "gated", g, u), g), vv_silu_mul(t, "again", u, g));
+}
+static const int32_t PLACE_A[] = {5, 0, 3}, PLACE_B[] = {1, 4, 2, 6};
+static vv_tensor *merge(vv_tape *t, vv_tensor **in) { return vv_merge_rows(t, "y", in[0], PLACE_A, in[1], PLACE_B); }
+static vv_tensor *merge_same(vv_tape *t, vv_tensor **in) /* a tensor with itself */
+{
+    static const int32_t even[] = {0, 2, 4}, odd[] = {5, 3, 1};
+    vv_tensor *x = vv_gelu(t, "x", in[0], VVB_GELU_ERF);
+    return vv_merge_rows(t, "y", x, even, x, odd);
+}
+static const int32_t TARGET[] = {3, 0, 8, 3, 5};
+static const double WEIGHT[] = {0.3, 1, 0.25, 0, -0.5};
+static vv_tensor *cross_entropy(vv_tape *t, vv_tensor **in)
+{
+    return vv_linear_cross_entropy(t, "y", in[0], in[1], TARGET, WEIGHT, 5, NULL);
+}
+static vv_tensor *cross_entropy_tied(vv_tape *t, vv_tensor **in) /* w is the embedding too, x has a second reader */
+{
+    vv_tensor *x = vv_rmsnorm(t, "x", vv_gather_rows(t, "embedded", in[0], INDEX, 5), in[1], 1e-6);
+    vv_tensor *loss = vv_linear_cross_entropy(t, "ce", x, in[0], TARGET, WEIGHT, 5, NULL);
+    return vv_add(t, "y", loss, vv_linear_cross_entropy(t, "more", x, in[0], TARGET, WEIGHT, 5, NULL));
+}
 static vv_tensor *view(vv_tape *t, vv_tensor **in)
 {
     const int64_t dim[] = {7, 2};
@@ -56,14 +98,65 @@ static vv_tensor *rope(vv_tape *t, vv_tensor **in) /* in place, the first 2 of 3
 }
 static vv_tensor *attention(vv_tape *t, vv_tensor **in) /* 2 heads of 3 in 4 segments */
 {
-    return vv_attention(t, "y", vv_add(t, "qkv", in[0], in[1]), CU, 4, 2, 0.7);
+    return vv_attention(t, "y", vv_add(t, "qkv", in[0], in[1]), NULL, NULL,
+                        &(vvb_attention_args){.cu_q = CU, .S = 4, .H = 2, .Hkv = 2, .scale = 0.7});
+}
+static vv_tensor *attention_causal(vv_tape *t, vv_tensor **in) /* packed: 4 heads of 3 share 2 heads of keys */
+{
+    return vv_attention(t, "y", vv_add(t, "qkv", in[0], in[1]), NULL, NULL,
+                        &(vvb_attention_args){.cu_q = CU, .S = 4, .H = 4, .Hkv = 2, .scale = 0.7, .causal = 1});
+}
+static vv_tensor *attention_cross(vv_tape *t, vv_tensor **in) /* 9 queries in 4 segments look at 7 keys in 3 */
+{
+    static const int32_t cu_k[] = {0, 3, 5, 7}, k_of[] = {0, 0, 1, 2};
+    vv_tensor *q = vv_gelu(t, "q", in[0], VVB_GELU_ERF), *k = vv_gelu(t, "k", in[1], VVB_GELU_ERF),
+              *v = vv_gelu(t, "v", in[2], VVB_GELU_ERF);
+    return vv_attention(t, "y", q, k, v,
+                        &(vvb_attention_args){.cu_q = CU, .cu_k = cu_k, .k_of = k_of, .S = 4, .Sk = 3, .H = 4, .Hkv = 2,
+                                              .scale = 0.7});
+}
+static vv_tensor *relu(vv_tape *t, vv_tensor **in) { return vv_relu(t, "y", in[0]); }
+static vv_tensor *softplus(vv_tape *t, vv_tensor **in) { return vv_softplus(t, "y", in[0]); }
+static vv_tensor *softplus_and_more(vv_tape *t, vv_tensor **in)
+{
+    vv_tensor *x = vv_gelu(t, "x", in[0], VVB_GELU_ERF);
+    return vv_add(t, "y", vv_softplus(t, "s", x), x);
+}
+static vv_tensor *sigmoid(vv_tape *t, vv_tensor **in) { return vv_sigmoid(t, "y", in[0]); }
+static vv_tensor *batched_matmul(vv_tape *t, vv_tensor **in) { return vv_batched_matmul(t, "y", in[0], in[1]); }
+static vv_tensor *batched_matmul_self(vv_tape *t, vv_tensor **in)
+{
+    vv_tensor *x = vv_gelu(t, "x", in[0], VVB_GELU_ERF);
+    return vv_batched_matmul(t, "y", x, x);
+}
+static vv_tensor *conv(vv_tape *t, vv_tensor **in) { return vv_conv2d(t, "y", in[0], in[1], in[2], 1, 1); }
+static vv_tensor *conv_pixel(vv_tape *t, vv_tensor **in) { return vv_conv2d(t, "y", in[0], in[1], in[2], 1, 0); }
+static vv_tensor *conv_strided(vv_tape *t, vv_tensor **in) { return vv_conv2d(t, "y", in[0], in[1], NULL, 2, 1); }
+static vv_tensor *conv_transpose(vv_tape *t, vv_tensor **in)
+{
+    return vv_conv_transpose2d(t, "y", in[0], in[1], in[2]);
+}
+static vv_tensor *conv_transpose_plain(vv_tape *t, vv_tensor **in)
+{
+    return vv_conv_transpose2d(t, "y", in[0], in[1], NULL);
+}
+static vv_tensor *resize_corners(vv_tape *t, vv_tensor **in) { return vv_resize_bilinear(t, "y", in[0], 7, 2, 1); }
+static vv_tensor *resize_centers(vv_tape *t, vv_tensor **in) { return vv_resize_bilinear(t, "y", in[0], 2, 9, 0); }
+static vv_tensor *residual_unit(vv_tape *t, vv_tensor **in) /* and each of its operations has a second reader */
+{
+    vv_tensor *x = vv_conv_transpose2d(t, "x", in[0], in[2], NULL);
+    vv_tensor *h = vv_conv2d(t, "conv1", vv_relu(t, "act1", x), in[1], NULL, 1, 1);
+    h = vv_conv2d(t, "conv2", vv_relu(t, "act2", h), in[1], in[3], 1, 1);
+    vv_tensor *y = vv_add(t, "y", h, x), *small = vv_resize_bilinear(t, "small", y, 2, 3, 1);
+    return vv_add(t, "again", vv_resize_bilinear(t, "large", vv_sigmoid(t, "gate", small), 4, 6, 0), y);
 }
 static vv_tensor *block(vv_tape *t, vv_tensor **in) /* as a transformer composes them: [9,8], weights [24,8], [8,8] */
 {
     vv_tensor *x = vv_gelu(t, "x", in[0], VVB_GELU_QUICK);
     vv_tensor *qkv = vv_linear(t, "qkv", vv_layernorm(t, "norm", x, in[3], in[3], 1e-6), in[1], NULL, NULL);
     qkv = vv_rope(t, "turned", qkv, vv_rope_table(t, POS, 9, 2, 4, 100), 4);
-    return vv_linear(t, "y", vv_attention(t, "o", qkv, CU, 4, 2, 0.5), in[2], in[3], x);
+    vv_tensor *o = vv_attention(t, "o", qkv, NULL, NULL, &(vvb_attention_args){.cu_q = CU, .S = 4, .H = 2, .Hkv = 2, .scale = 0.5});
+    return vv_linear(t, "y", o, in[2], in[3], x);
 }
 
 static const grad_case CASES[] = {
@@ -71,6 +164,9 @@ static const grad_case CASES[] = {
     {"linear, bias", linear_bias, {{3, {2, 3, 7}}, {3, {6, 7, 1}}, {1, {6}}}},
     {"linear, bias and residual", linear_all, {{2, {5, 7}}, {2, {6, 7}}, {1, {6}}, {2, {5, 6}}}},
     {"linear, its input as residual", linear_self, {{2, {5, 7}}, {2, {7, 7}}, {1, {7}}}},
+    {"linear, with an adapter", linear_adapter, {{2, {5, 7}}, {2, {6, 7}}, {2, {2, 7}}, {2, {6, 2}}}},
+    {"scale", scale, {{2, {5, 7}}}},
+    {"scale, and a second reader", scale_and_more, {{2, {5, 7}}}},
     {"layernorm", layernorm, {{3, {2, 3, 9}}, {1, {9}}, {1, {9}}}},
     {"gelu erf", gelu_erf, {{2, {5, 7}}}},
     {"gelu quick", gelu_quick, {{2, {5, 7}}}},
@@ -80,9 +176,34 @@ static const grad_case CASES[] = {
     {"add, to itself", add_self, {{2, {6, 7}}}},
     {"gather_rows, repeated", gather, {{2, {5, 7}}}},
     {"gather_rows, and a second reader", gather_and_more, {{2, {5, 7}}}},
+    {"unit_rows", unit_rows, {{2, {4, 7}}}},
+    {"rmsnorm", rmsnorm, {{3, {2, 3, 9}}, {1, {9}}}},
+    {"rmsnorm, of each head", rmsnorm, {{2, {5, 12}}, {1, {4}}}},
+    {"silu_mul", silu_mul, {{2, {5, 7}}, {2, {5, 7}}}},
+    {"silu_mul, and more readers", silu_mul_and_more, {{2, {5, 7}}, {2, {5, 7}}}},
+    {"merge_rows", merge, {{2, {3, 7}}, {2, {4, 7}}}},
+    {"merge_rows, of one tensor", merge_same, {{2, {3, 7}}}},
+    {"linear_cross_entropy", cross_entropy, {{3, {1, 5, 7}}, {2, {9, 7}}}},
+    {"linear_cross_entropy, tied", cross_entropy_tied, {{2, {9, 7}}, {1, {7}}}},
     {"view", view, {{2, {2, 7}}, {1, {7}}}},
     {"rope, in place", rope, {{2, {9, 24}}, {1, {24}}}},
     {"attention", attention, {{2, {9, 18}}, {1, {18}}}},
+    {"attention, causal, shared keys", attention_causal, {{2, {9, 24}}, {1, {24}}}},
+    {"attention, of others' keys", attention_cross, {{2, {9, 12}}, {2, {7, 6}}, {2, {7, 6}}}},
+    {"relu", relu, {{2, {5, 7}}}},
+    {"softplus", softplus, {{2, {5, 7}}}},
+    {"softplus, and a second reader", softplus_and_more, {{2, {5, 7}}}},
+    {"sigmoid", sigmoid, {{2, {5, 7}}}},
+    {"batched_matmul", batched_matmul, {{3, {2, 5, 3}}, {3, {2, 4, 3}}}},
+    {"batched_matmul, with itself", batched_matmul_self, {{3, {2, 5, 3}}}},
+    {"conv2d", conv, {{4, {2, 4, 5, 3}}, {4, {2, 3, 3, 3}}, {1, {2}}}},
+    {"conv2d, 1 x 1", conv_pixel, {{4, {2, 4, 5, 3}}, {4, {2, 3, 1, 1}}, {1, {2}}}},
+    {"conv2d, stride 2", conv_strided, {{4, {1, 5, 4, 2}}, {4, {3, 2, 3, 2}}}},
+    {"conv_transpose2d", conv_transpose, {{4, {2, 3, 2, 3}}, {4, {3, 2, 2, 2}}, {1, {2}}}},
+    {"conv_transpose2d, no bias", conv_transpose_plain, {{4, {1, 3, 2, 3}}, {4, {3, 2, 3, 3}}}},
+    {"resize_bilinear, corners aligned", resize_corners, {{4, {2, 3, 5, 2}}}},
+    {"resize_bilinear, centres", resize_centers, {{4, {2, 5, 4, 2}}}},
+    {"a residual unit", residual_unit, {{4, {1, 2, 3, 2}}, {4, {3, 3, 3, 3}}, {4, {2, 3, 2, 2}}, {1, {3}}}},
     {"a block", block, {{2, {9, 8}}, {2, {24, 8}}, {2, {8, 8}}, {1, {8}}}},
 };
 enum { N_CASES = sizeof CASES / sizeof CASES[0] };
@@ -290,7 +411,7 @@ START_TEST(empty)
     vv_tensor *x = vv_add(t, "x", vv_input(t, "in", VV_REALS, 2, dim, NULL), r.in[1]);
     vv_tensor *qkv = vv_linear(t, "qkv", vv_layernorm(t, "norm", x, r.in[1], r.in[1], 1e-6), r.in[0], NULL, NULL);
     qkv = vv_rope(t, "turned", qkv, vv_rope_table(t, POS, 0, 1, 4, 100), 4);
-    vv_tensor *y = vv_gelu(t, "y", vv_attention(t, "o", qkv, cu, 0, 2, 1), VVB_GELU_ERF);
+    vv_tensor *y = vv_gelu(t, "y", vv_attention(t, "o", qkv, NULL, NULL, &(vvb_attention_args){.cu_q = cu, .H = 2, .Hkv = 2, .scale = 1}), VVB_GELU_ERF);
     y = vv_gather_rows(t, "rows", y, NULL, 0);
     vv_backward(t, vv_dot(t, "loss", y, vv_input(t, "r", VV_REALS, 2, dim, NULL)), 1);
     ck_assert_msg(vv_tape_status(t, &err) == VV_OK, "%s", err.msg);
@@ -305,6 +426,75 @@ START_TEST(empty)
 }
 END_TEST
 
+/* A decoder's operations without rows: the loss is 0, and so are the gradients. One of the merged tensors may have rows. */
+START_TEST(empty_decoder)
+{
+    static const grad_case none = {"no rows", NULL, {{2, {24, 8}}, {1, {8}}}};
+    static const int32_t all[24] = {7,  0,  1,  2,  3,  4,  5,  6,  8,  9,  10, 11,
+                                    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23};
+    running r = start(&none);
+    const int64_t dim[] = {0, 8};
+    vv_error err = {0};
+    vv_real value = 1;
+    vv_tape *t = vv_tape_new(&r.params, VV_RECORD);
+    vv_tensor *x = vv_input(t, "in", VV_REALS, 2, dim, NULL);
+    vv_tensor *merged = vv_merge_rows(t, "merged", x, NULL, r.in[0], all), *ce = NULL;
+    ck_assert(merged && merged->dim[0] == 24);
+    x = vv_rmsnorm(t, "norm", vv_merge_rows(t, "nothing", x, NULL, x, NULL), r.in[1], 1e-6);
+    x = vv_silu_mul(t, "gated", x, vv_add(t, "x", x, r.in[1]));
+    vv_tensor *loss = vv_linear_cross_entropy(t, "loss", x, r.in[0], NULL, NULL, 0, &ce);
+    vv_backward(t, loss, 1);
+    ck_assert_msg(vv_tape_status(t, &err) == VV_OK, "%s", err.msg);
+    vvb_download(&value, vv_f(loss), sizeof value);
+    ck_assert(value == 0 && ce && ce->n == 0);
+    for (int k = 0; k < 2; k++) {
+        vv_real *g = download(r.in[k]->grad, r.in[k]->n);
+        for (int64_t i = 0; i < r.in[k]->n; i++)
+            if (g[i] != 0) ck_abort_msg("gradient %d[%lld] of nothing is %g", k, (long long)i, (double)g[i]);
+        free(g);
+    }
+    vv_tape_free(t);
+    vv_params_free(&r.params);
+}
+END_TEST
+
+/* The terms that linear_cross_entropy sums have a name of their own and are told to the trace, before their sum. */
+static char told[200];
+static void note(void *ctx, vv_event event, const vv_tensor *x)
+{
+    char full[VV_NAME_MAX];
+    (void)ctx;
+    if (event == VV_EVENT_ACT) snprintf(told + strlen(told), sizeof told - strlen(told), "%s ", vv_name(x, full));
+}
+
+START_TEST(tokens)
+{
+    static const grad_case two = {"tokens", NULL, {{2, {5, 7}}, {2, {9, 7}}}};
+    running r = start(&two);
+    vv_error err = {0};
+    vv_tape *t = vv_tape_new(&r.params, VV_RECORD);
+    vv_tensor *ce = NULL;
+    vv_trace(t, note, NULL);
+    vv_enter(t, "head", -1);
+    vv_tensor *loss = vv_linear_cross_entropy(t, "loss", r.in[0], r.in[1], TARGET, WEIGHT, 5, &ce);
+    vv_leave(t);
+    ck_assert_msg(vv_tape_status(t, &err) == VV_OK, "%s", err.msg);
+    ck_assert_str_eq(told, "head.loss#tokens head.loss ");
+    ck_assert(!ce->needs_grad && loss->needs_grad);
+    vv_real one[5], all;
+    double sum = 0;
+    vvb_download(one, vv_f(ce), sizeof one);
+    vvb_download(&all, vv_f(loss), sizeof all);
+    for (int i = 0; i < 5; i++) {
+        ck_assert(one[i] > 0);
+        sum += WEIGHT[i] * (double)one[i];
+    }
+    ck_assert_double_eq_tol((double)all, sum, 64 * VV_U * (fabs(sum) + 1));
+    vv_tape_free(t);
+    vv_params_free(&r.params);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     TCase *tc;
@@ -313,6 +503,8 @@ static Suite *suite(void)
     tcase_add_loop_test(tc, accumulation, 0, N_CASES);
     tcase_add_loop_test(tc, frozen, 0, N_CASES);
     tcase_add_test(tc, empty);
+    tcase_add_test(tc, empty_decoder);
+    tcase_add_test(tc, tokens);
     return s;
 }
 

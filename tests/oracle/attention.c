@@ -70,11 +70,36 @@ static vvt_ref abs_dot(const vv_real *a, const vv_real *b, int64_t n)
     return s;
 }
 
-static int64_t longest(const int32_t *cu, int64_t S)
+static int64_t keys_of(const vvo_attention *a, int64_t s) { return a->cu_k[a->k_of[s] + 1] - a->cu_k[a->k_of[s]]; }
+
+/* queries of all the heads that share keys which look at key segment `key` */
+static int64_t queries_of(const vvo_attention *a, int64_t key)
 {
     int64_t n = 0;
-    for (int64_t s = 0; s < S; s++) n = vv_max(n, cu[s + 1] - cu[s]);
+    for (int64_t s = 0; s < a->S; s++)
+        if (a->k_of[s] == key) n += (a->cu_q[s + 1] - a->cu_q[s]) * (a->H / a->Hkv);
     return n;
+}
+
+int64_t vvo_attention_most_keys(const vvo_attention *a)
+{
+    int64_t most = 0;
+    for (int64_t s = 0; s < a->S; s++)
+        if (a->cu_q[s + 1] > a->cu_q[s]) most = vv_max(most, keys_of(a, s));
+    return most;
+}
+
+int64_t vvo_attention_most_queries(const vvo_attention *a)
+{
+    int64_t most = 0;
+    for (int64_t key = 0; a->Hkv && key < a->Sk; key++) most = vv_max(most, queries_of(a, key));
+    return most;
+}
+
+/* how many keys query i (of all) of segment s sees */
+static int64_t visible(const vvo_attention *a, int64_t s, int64_t i)
+{
+    return a->causal ? keys_of(a, s) - (a->cu_q[s + 1] - 1 - i) : keys_of(a, s);
 }
 
 /* One row of scores against the n keys of its segment; returns E = 1 + 2 max scale |q||k|. */
@@ -100,22 +125,21 @@ static vvt_ref softmax(vvt_ref *s, int64_t n)
 }
 
 void vvo_attention_fwd(vvo_out o, int64_t ldo, vvo_out lse, const vv_real *q, int64_t ldq, const vv_real *k,
-                       int64_t ldk, const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D,
-                       double scale)
+                       int64_t ldk, const vv_real *v, int64_t ldv, const vvo_attention *a)
 {
-    const int64_t most = longest(cu, S);
+    const int64_t most = vvo_attention_most_keys(a), D = a->D;
     vvt_ref *p = calloc((size_t)most + 1, sizeof *p);
-    for (int64_t s = 0; p && s < S; s++)
-        for (int64_t i = cu[s]; i < cu[s + 1]; i++)
-            for (int64_t h = 0; h < H; h++) {
-                const int64_t n = cu[s + 1] - cu[s], first = cu[s];
-                const vvt_ref E = scores(p, q + i * ldq + h * D, k + first * ldk + h * D, ldk, n, D, scale);
-                const vvt_ref l = softmax(p, n), same_k = sqrtl((vvt_ref)(n + D) / (vvt_ref)(most + D));
-                lse.v[i * H + h] += l;
-                lse.g[i * H + h] += same_k * (fabsl(l) + E);
+    for (int64_t s = 0; p && s < a->S; s++)
+        for (int64_t i = a->cu_q[s]; i < a->cu_q[s + 1]; i++)
+            for (int64_t h = 0; h < a->H; h++) {
+                const int64_t n = visible(a, s, i), first = a->cu_k[a->k_of[s]], ck = h / (a->H / a->Hkv) * D;
+                const vvt_ref E = scores(p, q + i * ldq + h * D, k + first * ldk + ck, ldk, n, D, a->scale);
+                const vvt_ref l = softmax(p, n), same_k = sqrtl((vvt_ref)(keys_of(a, s) + D) / (vvt_ref)(most + D));
+                lse.v[i * a->H + h] += l;
+                lse.g[i * a->H + h] += same_k * (fabsl(l) + E);
                 for (int64_t j = 0; j < n; j++)
                     for (int64_t d = 0; d < D; d++) {
-                        const vvt_ref t = p[j] * (vvt_ref)v[(first + j) * ldv + h * D + d];
+                        const vvt_ref t = p[j] * (vvt_ref)v[(first + j) * ldv + ck + d];
                         o.v[i * ldo + h * D + d] += t;
                         o.g[i * ldo + h * D + d] += same_k * E * fabsl(t);
                     }
@@ -134,27 +158,29 @@ static void add_row(vvo_out y, int64_t at, vvt_ref f, vvt_ref g, const vv_real *
 
 void vvo_attention_bwd(vvo_out dq, vvo_out dk, vvo_out dv, const vv_real *dO, const vv_real *o, int64_t ldo,
                        const vv_real *lse, const vv_real *q, int64_t ldq, const vv_real *k, int64_t ldk,
-                       const vv_real *v, int64_t ldv, const int32_t *cu, int64_t S, int64_t H, int64_t D, double scale)
+                       const vv_real *v, int64_t ldv, const vvo_attention *a)
 {
-    const int64_t most = longest(cu, S);
+    const int64_t most = vvo_attention_most_keys(a), most_q = vvo_attention_most_queries(a), D = a->D;
     vvt_ref *p = calloc((size_t)most + 1, sizeof *p);
-    for (int64_t s = 0; p && s < S; s++)
-        for (int64_t i = cu[s]; i < cu[s + 1]; i++)
-            for (int64_t h = 0; h < H; h++) {
-                const int64_t n = cu[s + 1] - cu[s], c = h * D;
+    for (int64_t s = 0; p && s < a->S; s++)
+        for (int64_t i = a->cu_q[s]; i < a->cu_q[s + 1]; i++)
+            for (int64_t h = 0; h < a->H; h++) {
+                const int64_t n = visible(a, s, i), first = a->cu_k[a->k_of[s]], c = h * D,
+                              ck = h / (a->H / a->Hkv) * D;
                 const vv_real *qi = q + i * ldq + c, *dOi = dO + i * ldo + c, *oi = o + i * ldo + c;
-                const vvt_ref E = scores(p, qi, k + cu[s] * ldk + c, ldk, n, D, scale);
-                const vvt_ref delta = dot(dOi, oi, D), abs_delta = abs_dot(dOi, oi, D);
-                const vvt_ref same_k = sqrtl((vvt_ref)(n + D) / (vvt_ref)(most + D)), f = (vvt_ref)scale;
+                const vvt_ref E = scores(p, qi, k + first * ldk + ck, ldk, n, D, a->scale);
+                const vvt_ref delta = dot(dOi, oi, D), abs_delta = abs_dot(dOi, oi, D), f = (vvt_ref)a->scale;
+                const vvt_ref few_k = sqrtl((vvt_ref)(keys_of(a, s) + D) / (vvt_ref)(most + D)),
+                              few_q = sqrtl((vvt_ref)(queries_of(a, a->k_of[s]) + D) / (vvt_ref)(most_q + D));
                 for (int64_t j = 0; j < n; j++) {
-                    const int64_t t = cu[s] + j; /* the token that is looked at */
-                    const vv_real *kj = k + t * ldk + c, *vj = v + t * ldv + c;
-                    const vvt_ref pj = expl(p[j] - (vvt_ref)lse[i * H + h]);
+                    const int64_t t = first + j; /* the token that is looked at */
+                    const vv_real *kj = k + t * ldk + ck, *vj = v + t * ldv + ck;
+                    const vvt_ref pj = expl(p[j] - (vvt_ref)lse[i * a->H + h]);
                     const vvt_ref ds = f * pj * (dot(dOi, vj, D) - delta);
-                    const vvt_ref abs_ds = same_k * fabsl(f) * E * pj * (abs_dot(dOi, vj, D) + abs_delta);
-                    add_row(dq, i * ldq + c, ds, abs_ds, kj, D);
-                    add_row(dk, t * ldk + c, ds, abs_ds, qi, D);
-                    add_row(dv, t * ldv + c, pj, same_k * E * pj, dOi, D);
+                    const vvt_ref abs_ds = fabsl(f) * E * pj * (abs_dot(dOi, vj, D) + abs_delta);
+                    add_row(dq, i * ldq + c, ds, few_k * abs_ds, kj, D);
+                    add_row(dk, t * ldk + ck, ds, few_q * abs_ds, qi, D);
+                    add_row(dv, t * ldv + ck, pj, few_q * E * pj, dOi, D);
                 }
             }
     free(p);

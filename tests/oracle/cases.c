@@ -347,7 +347,7 @@ START_TEST(nonfinite)
     int big = 0; /* once, in the first input */
     for (int v = 0; v < op->variants; v++)
         for (int i = 0; i < roles(op, v, role); i++)
-            for (int k = 0; k < 3 && (role[i] == VVT_IN || role[i] == VVT_ADDED); k++) {
+            for (int k = 0; k < 3 && i + 1 != op->finite && (role[i] == VVT_IN || role[i] == VVT_ADDED); k++) {
                 const vvt_how how = {.fill = VVT_NORMAL, .variant = v, .spoil = i + 1, .value = (vv_real)value[k]};
                 vvt_case(op, op->medium, how);
                 if (role[i] == VVT_IN && !big++) vvt_case(op, *large(op, 0), how);

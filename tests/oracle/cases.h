@@ -86,6 +86,7 @@ struct vvt_op {
     int alias_with_acc;
     int must;          /* outputs that are added to are no gradients: never NULL */
     int any_nonfinite; /* whether it is Inf or NaN hangs on rounding: a difference that may be 0 is multiplied */
+    int finite;        /* 1 + index of an input that the contract wants finite: never spoilt; 0: none */
     void (*shape)(vvt_call *c); /* declares the arrays, outputs first, with vvt_output and vvt_input */
     void (*prepare)(
         vvt_call *c); /* computes inputs that belong together (statistics saved by a forward); may be NULL */

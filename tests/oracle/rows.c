@@ -1,4 +1,4 @@
-/* axpy, scale, dot, add, gather_rows, adamw: the formulas of backend/backend.h, term by term. */
+/* axpy, scale, dot, add, gather_rows, scatter_rows, adamw: the formulas of backend/backend.h, term by term. */
 #include <math.h>
 
 #include "oracle/oracle.h"
@@ -46,6 +46,18 @@ void vvo_gather_rows_bwd(vvo_out dx, const vv_real *dy, const int32_t *idx, int6
 {
     for (int64_t i = 0; i < R; i++)
         for (int64_t c = 0; c < C; c++) term(dx, (int64_t)idx[i] * C + c, (vvt_ref)dy[i * C + c]);
+}
+
+void vvo_scatter_rows_fwd(vvo_out y, const vv_real *x, const int32_t *idx, int64_t R, int64_t C)
+{
+    for (int64_t i = 0; i < R; i++)
+        for (int64_t c = 0; c < C; c++) y.v[(int64_t)idx[i] * C + c] = (vvt_ref)x[i * C + c];
+}
+
+void vvo_scatter_rows_bwd(vvo_out dx, const vv_real *dy, const int32_t *idx, int64_t R, int64_t C)
+{
+    for (int64_t i = 0; i < R; i++)
+        for (int64_t c = 0; c < C; c++) term(dx, i * C + c, (vvt_ref)dy[(int64_t)idx[i] * C + c]);
 }
 
 vvt_ref vvo_sum_squares(const vv_real *x, int64_t n)

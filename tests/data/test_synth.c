@@ -1,0 +1,553 @@
+/* Synthetic scenes: the same bytes everywhere, rays against the definition of each solid, maps that agree with each other and with the
+ * promises of synth.h, files and manifests. Their words: test_synth_words.c. */
+#include "vvt.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <math.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "data/synth_parts.h"
+#include "io/lines.h"
+#include "io/npy.h"
+
+/* ---- bytes --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t h, uint64_t word) /* FNV-1a over eight bytes, the lowest first */
+{
+    for (int i = 0; i < 8; i++) h = (h ^ (word >> 8 * i & 255)) * 0x100000001b3u;
+    return h;
+}
+
+static uint64_t mix_text(uint64_t h, const char *text)
+{
+    for (; *text; text++) h = mix(h, (unsigned char)*text);
+    return mix(h, 256);
+}
+
+static uint64_t mix_real(uint64_t h, double v)
+{
+    uint64_t u;
+    memcpy(&u, &v, sizeof u);
+    return mix(h, u);
+}
+
+static uint64_t hash(const vv_scene *s)
+{
+    const int64_t n = s->image.h * s->image.w;
+    uint64_t h = 0xcbf29ce484222325u;
+    for (int64_t i = 0; i < 3 * n; i++) h = mix(h, s->image.rgb[i]);
+    for (int64_t i = 0; i < n; i++) h = mix(mix_real(h, (double)s->depth[i]), s->classes[i]);
+    for (int64_t k = 0; k < s->n_objects; k++) {
+        const vv_synth_object *b = &s->object[k];
+        h = mix(mix(mix(mix(h, (uint64_t)b->colour), (uint64_t)b->shape), (uint64_t)b->size), (uint64_t)b->area);
+        h = mix_real(mix_real(mix_real(mix_real(h, b->x), b->y), b->depth), b->nearest);
+        for (int64_t i = 0; i < n; i++) h = mix(h, b->mask[i]);
+    }
+    h = mix_text(h, s->caption);
+    for (int64_t k = 0; k < s->n_questions; k++)
+        h = mix_text(mix_text(mix_text(h, s->question[k].type), s->question[k].question), s->question[k].answer);
+    for (int64_t k = 0; k < s->n_referring; k++)
+        h = mix(mix_text(h, s->referring[k].text), (uint64_t)s->referring[k].object);
+    return h;
+}
+
+static vv_synth_options options(uint64_t seed, int64_t size)
+{
+    vv_synth_options o = vv_synth_default();
+    o.seed = seed;
+    o.size = size;
+    return o;
+}
+
+/* Of this build and of all others: gcc and clang, float and double, any instruction set. A change of the renderer that is meant
+ * changes these numbers; nothing else may. */
+START_TEST(bytes)
+{
+    static const struct {
+        uint64_t seed, hash;
+        int64_t size, index;
+        int held_out;
+    } known[] = {{1, 0xbf5122d23d630a2cu, 112, 0, 0},
+                 {1, 0x015cc617061511a9u, 112, 5, 0},
+                 {1, 0x7770034647e97a57u, 112, 123456789012, 0},
+                 {2, 0xdaf0e32087124c4du, 56, 7, 1},
+                 {0xfedcba9876543210u, 0xd0cdcb988129038du, 33, 3, 1},
+                 {3, 0x88325733741eb856u, 224, 11, 0}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        vv_synth_options o = options(known[i].seed, known[i].size);
+        o.held_out = known[i].held_out;
+        vv_scene s;
+        VVT_OK(vv_synth_scene(&s, &o, known[i].index, err));
+        const uint64_t h = hash(&s);
+        ck_assert_msg(h == known[i].hash, "scene %zu: 0x%016llx, expected 0x%016llx", i, (unsigned long long)h,
+                      (unsigned long long)known[i].hash);
+        vv_scene_free(&s);
+    }
+}
+END_TEST
+
+START_TEST(threads)
+{
+    enum { N = 24 };
+    const vv_synth_options o = options(9, 48);
+    uint64_t alone[N], together[N];
+    int bad = 0;
+    for (int i = 0; i < N; i++) {
+        vv_scene s;
+        VVT_OK(vv_synth_scene(&s, &o, i, err));
+        alone[i] = hash(&s);
+        vv_scene_free(&s);
+    }
+#pragma omp parallel for schedule(dynamic) num_threads(4) reduction(+ : bad)
+    for (int i = 0; i < N; i++) {
+        vv_scene s;
+        bad += vv_synth_scene(&s, &o, N - 1 - i, NULL) != VV_OK;
+        together[N - 1 - i] = hash(&s);
+        vv_scene_free(&s);
+    }
+    ck_assert_int_eq(bad, 0);
+    for (int i = 0; i < N; i++) {
+        ck_assert_uint_eq(alone[i], together[i]);
+        for (int k = 0; k < i; k++) ck_assert_uint_ne(alone[i], alone[k]);
+    }
+}
+END_TEST
+
+/* ---- rays ---------------------------------------------------------------------------------------------------------- */
+
+/* By definition, in the solid's own coordinates. */
+static int inside(const vv_solid *b, vv_vec p)
+{
+    const vv_vec from = vv_diff(p, b->centre);
+    const double x = vv_inner(from, b->axis[0]) / b->half[0], y = vv_inner(from, b->axis[1]) / b->half[1],
+                 z = vv_inner(from, b->axis[2]) / b->half[2], r = sqrt(x * x + z * z);
+    switch (b->kind) {
+    case VV_SYNTH_SPHERE:
+        return r * r + y * y <= 1;
+    case VV_SYNTH_CYLINDER:
+        return r <= 1 && fabs(y) <= 1;
+    case VV_SYNTH_CONE:
+        return fabs(y) <= 1 && r <= 0.5 * (1 - y);
+    default:
+        return fabs(x) <= 1 && fabs(y) <= 1 && fabs(z) <= 1;
+    }
+}
+
+/* Where the ray enters: the first of many steps that is inside, made exact by bisection. -1: none is. */
+static double march(const vv_solid *b, vv_vec from, vv_vec ray, double end)
+{
+    enum { STEPS = 2000 };
+    for (int i = 1; i <= STEPS; i++) {
+        if (!inside(b, vv_sum(from, vv_times(ray, end * i / STEPS)))) continue;
+        double lo = end * (i - 1) / STEPS, hi = end * i / STEPS;
+        for (int k = 0; k < 60; k++) {
+            const double mid = 0.5 * (lo + hi);
+            if (inside(b, vv_sum(from, vv_times(ray, mid)))) hi = mid;
+            else lo = mid;
+        }
+        return hi;
+    }
+    return -1;
+}
+
+/* Solids as scenes have them, seen from their own cameras and from their lights' side. A ray that grazes may step over the solid. */
+START_TEST(rays)
+{
+    const vv_synth_options o = vv_synth_default();
+    int hits = 0, misses = 0, grazed = 0;
+    for (int i = 0; i < 60; i++) {
+        vv_stage s;
+        vv_dice d = {5, (uint64_t)i, 0};
+        vv_stage_count(&s, &o, &d);
+        vv_stage_cast(&s, 0, &d);
+        if (!vv_stage_arrange(&s, &d)) continue;
+        for (int k = 0; k < s.solids; k++) {
+            const vv_solid *b = &s.solid[k];
+            const vv_vec from = i % 2 ? s.camera.at : vv_sum(s.camera.at, vv_vec3(0.3, 5, -0.2));
+            vv_origin eye;
+            vv_origin_set(&eye, &s, from);
+            for (int r = 0; r < 40; r++) {
+                const double x = vv_between(&d, -1, 1), y = vv_between(&d, -1, 1), z = vv_between(&d, -1, 1);
+                const vv_vec aim = vv_vec3(x, y, z);
+                const vv_vec ray = vv_diff(vv_sum(b->centre, vv_times(aim, b->radius < 1 ? b->radius : 1)), from);
+                int face;
+                const double got = vv_ray_enter(&eye, k, ray, &face), want = march(b, from, ray, 3);
+                if (want < 0 && got >= 3) misses++;
+                else if (want < 0 && !inside(b, vv_sum(from, vv_times(ray, got + 1e-3)))) grazed++;
+                else {
+                    ck_assert_msg(fabs(got - want) < 1e-9, "stage %d, solid %d (%s): entered at %.12g, expected %.12g",
+                                  i, k, vv_synth_class_name[b->kind], got, want);
+                    hits++;
+                }
+            }
+        }
+    }
+    ck_assert_msg(hits > 500 && misses > 100 && grazed < 5, "%d hits, %d misses, %d grazed", hits, misses, grazed);
+}
+END_TEST
+
+/* Depth is along the viewing axis: points of equal depth lie in a plane across it; the picture is square and upright. */
+START_TEST(camera)
+{
+    const vv_synth_options o = vv_synth_default();
+    vv_stage s;
+    vv_dice d = {6, 0, 0};
+    vv_stage_count(&s, &o, &d);
+    do vv_stage_cast(&s, 0, &d);
+    while (!vv_stage_arrange(&s, &d));
+    const vv_camera *c = &s.camera;
+    ck_assert(fabs(vv_length(c->forward) - 1) < 1e-12 && fabs(vv_inner(c->forward, c->right)) < 1e-12 &&
+              fabs(vv_inner(c->right, c->up)) < 1e-12 && fabs(vv_inner(c->up, c->forward)) < 1e-12);
+    ck_assert(vv_length(vv_diff(vv_cross(c->forward, c->right), c->up)) < 1e-12 && c->up.y > 0);
+    for (int i = 0; i < 9; i++) {
+        const vv_vec ray = vv_camera_ray(c, 0.5 * (i % 3), 0.5 * (i / 3));
+        ck_assert(fabs(vv_inner(ray, c->forward) - 1) < 1e-12);
+        ck_assert(fabs(vv_inner(ray, c->right) - c->slope * (i % 3 - 1)) < 1e-12);
+        ck_assert(fabs(vv_inner(ray, c->up) - c->slope * (1 - i / 3)) < 1e-12);
+    }
+}
+END_TEST
+
+/* What sizes are called: tall and flat by proportion, large and small by volume, whatever the shape. */
+START_TEST(sizes)
+{
+    const vv_synth_options o = vv_synth_default();
+    double small = 0, large = 1e9;
+    int seen[VV_SYNTH_SHAPES][VV_SYNTH_SIZES] = {{0}};
+    for (int i = 0; i < 400; i++) {
+        vv_stage s;
+        vv_dice d = {8, (uint64_t)i, 0};
+        vv_stage_count(&s, &o, &d);
+        vv_stage_cast(&s, 0, &d);
+        for (int k = 0; k < s.objects; k++) {
+            const vv_solid *b = &s.solid[k];
+            const double ratio = b->half[1] / b->half[0], volume = b->half[0] * b->half[1] * b->half[2];
+            seen[b->kind - VV_SYNTH_SPHERE][b->size]++;
+            ck_assert(b->size == 2 ? ratio > 2 : b->size == 3 ? ratio < 0.5 : ratio > 0.9 && ratio < 1.3);
+            if (b->size == 0 && volume > small) small = volume;
+            if (b->size == 1 && volume < large) large = volume;
+        }
+    }
+    ck_assert_msg(large > 2 * small, "the least large volume %g, the most small one %g", large, small);
+    for (int k = 0; k < VV_SYNTH_SHAPES; k++)
+        for (int z = 0; z < VV_SYNTH_SIZES; z++) ck_assert(k == 0 && z >= 2 ? !seen[k][z] : seen[k][z] > 40);
+}
+END_TEST
+
+/* ---- maps ---------------------------------------------------------------------------------------------------------- */
+
+static void check_object(const vv_scene *s, const vv_synth_object *b)
+{
+    const int64_t size = s->image.w;
+    double x = 0, y = 0, z = 0, nearest = HUGE_VAL;
+    int64_t area = 0, bad = 0; /* one assertion for all pixels: each costs a microsecond or ten */
+    for (int64_t i = 0; i < size * size; i++) {
+        if (!b->mask[i]) continue;
+        bad += b->mask[i] != 1 || s->classes[i] != VV_SYNTH_SPHERE + b->shape;
+        area++;
+        x += (double)(i % size) + 0.5;
+        y += (double)(i / size) + 0.5;
+        z += (double)s->depth[i];
+        nearest = fmin(nearest, (double)s->depth[i]);
+    }
+    const double n = (double)area;
+    ck_assert(bad == 0 && area == b->area && n >= VV_SYNTH_AREA_LEAST * (double)(size * size));
+    ck_assert(fabs(x / n / (double)size - b->x) < 1e-9 && fabs(y / n / (double)size - b->y) < 1e-9);
+    ck_assert(fabs(z / n - b->depth) < 1e-6 && nearest == b->nearest);
+}
+
+/* The masks are where the class map has shapes, each pixel once; only the sky has no depth; areas are within their limits. */
+static void check_maps(const vv_scene *s)
+{
+    const int64_t n = s->image.h * s->image.w;
+    double cover = 0, sky = 0;
+    int64_t bad = 0;
+    for (int64_t k = 0; k < s->n_objects; k++) check_object(s, &s->object[k]);
+    for (int64_t i = 0; i < n; i++) {
+        int owners = 0;
+        for (int64_t k = 0; k < s->n_objects; k++) owners += s->object[k].mask[i];
+        const int c = s->classes[i], shape = c >= VV_SYNTH_SPHERE && c <= VV_SYNTH_CONE;
+        const int depth_ok = c == VV_SYNTH_SKY ? s->depth[i] == (float)HUGE_VAL
+                                               : s->depth[i] > 0.05f && (double)s->depth[i] <= VV_SYNTH_FAR;
+        bad += c >= VV_SYNTH_CLASSES || owners != shape || !depth_ok;
+        cover += shape;
+        sky += c == VV_SYNTH_SKY;
+    }
+    const double all = (double)n;
+    ck_assert_int_eq(bad, 0);
+    ck_assert(cover >= VV_SYNTH_COVER_LEAST * all && cover <= VV_SYNTH_COVER_MOST * all &&
+              sky <= VV_SYNTH_SKY_MOST * all);
+    if (s->closeup) ck_assert(s->n_objects == 1 && cover >= VV_SYNTH_CLOSE_LEAST * all);
+}
+
+START_TEST(maps)
+{
+    static const int64_t sides[] = {112, 64, 28};
+    vv_synth_options o = options(11, sides[_i]);
+    o.held_out = _i == 1;
+    for (int64_t i = 0; i < 120; i++) {
+        vv_scene s;
+        VVT_OK(vv_synth_scene(&s, &o, i, err));
+        ck_assert(s.image.h == sides[_i] && s.image.w == sides[_i]);
+        ck_assert(s.n_objects >= (s.closeup ? 1 : 2) && s.n_objects <= VV_SYNTH_MOST);
+        check_maps(&s);
+        vv_scene_free(&s);
+    }
+}
+END_TEST
+
+/* The objects look like their colour words: which channels lead in the mean over many of each. */
+START_TEST(colours)
+{
+    enum { RED, GREEN, BLUE, YELLOW, ORANGE, PURPLE, WHITE, BLACK, GREY, BROWN, PINK };
+    double mean[VV_SYNTH_COLOURS][3] = {{0}};
+    const vv_synth_options o = options(12, 56);
+    for (int64_t i = 0; i < 150; i++) {
+        vv_scene s;
+        VVT_OK(vv_synth_scene(&s, &o, i, err));
+        for (int64_t k = 0; k < s.n_objects; k++) {
+            double sum[3] = {0};
+            for (int64_t p = 0; p < 56 * 56; p++)
+                for (int c = 0; c < 3 && s.object[k].mask[p]; c++) sum[c] += s.image.rgb[3 * p + c];
+            for (int c = 0; c < 3; c++) mean[s.object[k].colour][c] += sum[c] / (double)s.object[k].area;
+        }
+        vv_scene_free(&s);
+    }
+#define LEADS(colour, a, b, factor)                                                                                    \
+    ck_assert_msg(mean[colour][a] > (factor)*mean[colour][b], "%s", vv_synth_colour[colour])
+    LEADS(RED, 0, 1, 2);
+    LEADS(RED, 0, 2, 2);
+    LEADS(GREEN, 1, 0, 1.4);
+    LEADS(GREEN, 1, 2, 1.4);
+    LEADS(BLUE, 2, 0, 1.6);
+    LEADS(BLUE, 2, 1, 1.6);
+    LEADS(YELLOW, 1, 2, 1.7);
+    LEADS(ORANGE, 0, 1, 1.4);
+    LEADS(ORANGE, 1, 2, 1.4);
+    LEADS(PURPLE, 2, 1, 1.5);
+    LEADS(PURPLE, 0, 1, 1.2);
+    LEADS(BROWN, 0, 1, 1.2);
+    LEADS(BROWN, 1, 2, 1.1);
+    LEADS(PINK, 0, 1, 1.2);
+    LEADS(PINK, 2, 1, 1.02);
+#undef LEADS
+}
+END_TEST
+
+/* ---- errors -------------------------------------------------------------------------------------------------------- */
+
+START_TEST(bad_options)
+{
+    static const char *const word[] = {"size",      "size",      "objects",  "objects", "objects",
+                                       "close-ups", "close-ups", "held-out", "index"};
+    for (int i = 0; i < 9; i++) {
+        vv_synth_options o = vv_synth_default();
+        if (i == 0) o.size = 27;
+        if (i == 1) o.size = 1 << 20;
+        if (i == 2) o.min_objects = 0;
+        if (i == 3) o.max_objects = 7;
+        if (i == 4) o.min_objects = 4, o.max_objects = 3;
+        if (i == 5) o.closeups = -0.1;
+        if (i == 6) o.closeups = NAN;
+        if (i == 7) o.held_out = 2;
+        vv_scene s;
+        vv_error e = {0};
+        vvt_expect_error(&e, vv_synth_scene(&s, &o, i == 8 ? -1 : 0, &e), VV_USAGE, "scenes", word[i], NULL);
+        ck_assert(!s.image.rgb && !s.depth && s.n_objects == 0);
+        vv_scene_free(&s);
+    }
+}
+END_TEST
+
+/* All numbers of objects can be asked for alone, and close-ups always or never. */
+START_TEST(narrow_options)
+{
+    for (int n = 1; n <= VV_SYNTH_MOST; n++) {
+        vv_synth_options o = options(13, 32);
+        o.min_objects = o.max_objects = n;
+        for (int64_t i = 0; i < 10; i++) {
+            vv_scene s;
+            o.closeups = n == 1;
+            VVT_OK(vv_synth_scene(&s, &o, i, err));
+            ck_assert(s.n_objects == n && s.closeup == (n == 1));
+            vv_scene_free(&s);
+        }
+    }
+}
+END_TEST
+
+/* ---- files --------------------------------------------------------------------------------------------------------- */
+
+static void clear_folder(const char *dir, const char *sub)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", dir, sub);
+    DIR *d = opendir(path);
+    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+        char file[900];
+        snprintf(file, sizeof file, "%s/%s", path, e->d_name);
+        if (e->d_name[0] != '.') {
+            ck_assert_msg(!strstr(e->d_name, "tmp"), "%s was left behind", file);
+            remove(file);
+        }
+    }
+    if (d) closedir(d);
+    rmdir(path);
+}
+
+static void clear(const char *dir)
+{
+    static const char *const sub[] = {"images", "depth", "classes", "masks", ""};
+    for (int i = 0; i < 5; i++) clear_folder(dir, sub[i]);
+}
+
+static const char *text_of(const json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
+
+static void read_grey(const char *dir, const char *name, const unsigned char *want, int scale, int64_t n)
+{
+    char path[900];
+    vv_image m;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    VVT_OK(vv_image_read(&m, path, err));
+    ck_assert_int_eq(m.h * m.w, n);
+    int64_t bad = 0;
+    for (int64_t i = 0; i < n; i++) bad += m.rgb[3 * i] != scale * want[i];
+    ck_assert_int_eq(bad, 0);
+    vv_image_free(&m);
+}
+
+/* The line of a conversation, and the line of depth, of the scene: equal to what the renderer gives in memory. */
+static void check_conversation(const json_t *line, const char *question, const char *answer, const char *type)
+{
+    const json_t *c = json_object_get(line, "conversations"), *user = json_array_get(c, 0),
+                 *model = json_array_get(c, 1);
+    ck_assert(json_array_size(c) == 2 && !strcmp(text_of(line, "type"), type));
+    ck_assert(!strcmp(text_of(user, "role"), "user") && !strcmp(text_of(model, "role"), "assistant"));
+    ck_assert(!strcmp(text_of(user, "content"), question) && !strcmp(text_of(model, "content"), answer));
+}
+
+static void check_depth(const char *dir, const json_t *line, const vv_scene *s)
+{
+    const int64_t n = s->image.h * s->image.w;
+    char path[900];
+    vv_image m;
+    vv_npy npy;
+    double *depth = vv_calloc(n, sizeof *depth);
+    ck_assert_str_eq(text_of(line, "kind"), "depth");
+    snprintf(path, sizeof path, "%s/%s", dir, text_of(line, "image"));
+    VVT_OK(vv_image_read(&m, path, err));
+    ck_assert(memcmp(m.rgb, s->image.rgb, (size_t)(3 * n)) == 0);
+    snprintf(path, sizeof path, "%s/%s", dir, text_of(line, "depth"));
+    VVT_OK(vv_npy_open(&npy, path, err));
+    ck_assert(npy.e.ndim == 2 && npy.e.shape[0] == s->image.h && npy.e.shape[1] == s->image.w);
+    VVT_OK(vv_npy_read_f64(&npy, depth, err));
+    int64_t bad = 0;
+    for (int64_t i = 0; i < n; i++) bad += depth[i] != (double)s->depth[i];
+    ck_assert_int_eq(bad, 0);
+    read_grey(dir, text_of(line, "classes"), s->classes, 1, n);
+    vv_npy_close(&npy);
+    vv_image_free(&m);
+    free(depth);
+}
+
+static json_t *line_of(const vv_lines *l, int64_t i)
+{
+    char where[VV_WHERE];
+    json_t *o = NULL;
+    VVT_OK(vv_lines_json(&o, l, i, "manifest", where, err));
+    return o;
+}
+
+START_TEST(files)
+{
+    enum { FIRST = 3, COUNT = 40 }; /* more than a block */
+    static const char *const name[4] = {"captions.jsonl", "vqa.jsonl", "depth.jsonl", "segmentation.jsonl"};
+    const vv_synth_options o = options(14, 32);
+    char dir[600], path[900];
+    snprintf(dir, sizeof dir, "%s", vvt_path("scenes"));
+    VVT_OK(vv_synth_write(dir, &o, FIRST, COUNT, 0, err));
+    vv_lines lines[4];
+    int64_t at[4] = {0};
+    for (int m = 0; m < 4; m++) {
+        snprintf(path, sizeof path, "%s/%s", dir, name[m]);
+        VVT_OK(vv_lines_read(&lines[m], path, err));
+    }
+    for (int64_t i = FIRST; i < FIRST + COUNT; i++) {
+        vv_scene s;
+        VVT_OK(vv_synth_scene(&s, &o, i, err));
+        json_t *line = line_of(&lines[0], at[0]++);
+        snprintf(path, sizeof path, "images/%06d.png", (int)i);
+        ck_assert_str_eq(text_of(line, "image"), path);
+        check_conversation(line, "Describe the picture.", s.caption, "caption");
+        json_decref(line);
+        for (int64_t k = 0; k < s.n_questions; k++, json_decref(line)) {
+            line = line_of(&lines[1], at[1]++);
+            check_conversation(line, s.question[k].question, s.question[k].answer, s.question[k].type);
+        }
+        line = line_of(&lines[2], at[2]++);
+        check_depth(dir, line, &s);
+        json_decref(line);
+        line = line_of(&lines[3], at[3]++);
+        const json_t *instances = json_object_get(line, "instances");
+        ck_assert_uint_eq(json_array_size(instances), s.n_referring);
+        for (int64_t k = 0; k < s.n_referring; k++) {
+            const json_t *v = json_array_get(instances, (size_t)k);
+            ck_assert_str_eq(text_of(v, "text"), s.referring[k].text);
+            read_grey(dir, text_of(v, "mask"), s.object[s.referring[k].object].mask, 255, 32 * 32);
+        }
+        json_decref(line);
+        vv_scene_free(&s);
+    }
+    for (int m = 0; m < 4; m++) {
+        ck_assert_int_eq(at[m], lines[m].n);
+        vv_lines_free(&lines[m]);
+    }
+    vv_error e = {0}, f = {0}, g = {0};
+    vvt_expect_error(&e, vv_synth_write(dir, &o, 0, 1, 0, &e), VV_USAGE, "scenes", "exists", "--force", NULL);
+    VVT_OK(vv_synth_write(dir, &o, 0, 1, 1, err));
+    vvt_expect_error(&f, vv_synth_write(vvt_path("no/scenes"), &o, 0, 1, 0, &f), VV_FILE, "no/scenes", NULL);
+    vvt_expect_error(&g, vv_synth_write(vvt_path("other"), &o, 0, 0, 0, &g), VV_USAGE, "at least one", NULL);
+    clear(dir);
+}
+END_TEST
+
+/* A file that cannot be written: the error names it, and no manifest appears. */
+START_TEST(files_that_fail)
+{
+    const vv_synth_options o = options(15, 32);
+    char dir[600], path[900];
+    snprintf(dir, sizeof dir, "%s", vvt_path("half"));
+    VVT_OK(vv_synth_write(dir, &o, 0, 1, 0, err));
+    snprintf(path, sizeof path, "%s/depth/000005.npy", dir);
+    ck_assert(vv_dir_make(path, NULL) == VV_OK); /* a folder in its place */
+    vv_error e = {0};
+    vvt_expect_error(&e, vv_synth_write(dir, &o, 0, 9, 1, &e), VV_FILE, "000005.npy", "folder", NULL);
+    DIR *d = opendir(dir);
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *f = readdir(d); f; f = readdir(d)) ck_assert_msg(!strstr(f->d_name, "jsonl"), "%s", f->d_name);
+    closedir(d);
+    rmdir(path);
+    clear(dir);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    TCase *tc;
+    Suite *s = vvt_suite("synth", &tc);
+    tcase_add_test(tc, bytes);
+    tcase_add_test(tc, threads);
+    tcase_add_test(tc, rays);
+    tcase_add_test(tc, camera);
+    tcase_add_test(tc, sizes);
+    tcase_add_loop_test(tc, maps, 0, 3);
+    tcase_add_test(tc, colours);
+    tcase_add_test(tc, bad_options);
+    tcase_add_test(tc, narrow_options);
+    tcase_add_test(tc, files);
+    tcase_add_test(tc, files_that_fail);
+    return s;
+}
+VVT_MAIN(suite)
