@@ -104,7 +104,7 @@ static vv_status read_disparity(vv_sample *out, const char *path, int depth, vv_
     if (bits <= 8) notes->coarse_depth = 1;
     for (int64_t i = 0; i < map.h * map.w; i++) {
         float v = map.v[i];
-        if (depth) v = isfinite(v) && v > 0 ? (float)(1 / (double)v) : NAN;
+        if (depth) v = v > 0 ? (float)(1 / (double)v) : NAN; /* an infinite depth, the sky, is the disparity 0 */
         map.v[i] = isfinite(v) && v >= 0 ? v : NAN;
     }
     out->disparity = map.v;

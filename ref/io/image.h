@@ -45,6 +45,9 @@ void vv_image_free(vv_image *image);
  * gives the same bytes with the same zlib. */
 VV_MUST_USE vv_status vv_image_write_png(const vv_image *image, const char *path, vv_error *err);
 
+/* The same bytes in fresh memory, *n of them; the caller frees *bytes, NULL on failure. */
+VV_MUST_USE vv_status vv_image_encode_png(const vv_image *image, unsigned char **bytes, int64_t *n, vv_error *err);
+
 /* A grey PNG as the numbers in the file, without any conversion: depth maps, masks, class maps. tRNS is ignored; a palette,
  * colours and alpha are refused. The limits are those of pictures. */
 typedef struct {

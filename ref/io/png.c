@@ -15,7 +15,9 @@
 typedef struct {
     const unsigned char *bytes; /* reading: what is left of the file, */
     int64_t left;
-    vv_out *file; /* writing: where it goes,            */
+    vv_out *file; /* writing: where it goes, or         */
+    unsigned char *memory;
+    int64_t used, room;
     int64_t h, w; /* its size,                          */
     int channels, bits;
     const unsigned char *rows;
@@ -211,10 +213,24 @@ void vv_grey_free(vv_grey *grey)
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 
+static vv_status keep_bytes(job *j, const unsigned char *from, size_t n)
+{
+    if ((uint64_t)(j->room - j->used) < n) {
+        const int64_t room = vv_max(2 * j->room, j->used + (int64_t)n);
+        unsigned char *memory = realloc(j->memory, (size_t)room);
+        if (!memory) return vv_no_memory(j->err, j->where);
+        j->memory = memory;
+        j->room = room;
+    }
+    memcpy(j->memory + j->used, from, n);
+    j->used += (int64_t)n;
+    return VV_OK;
+}
+
 static void write_bytes(png_structp png, png_bytep from, size_t n)
 {
     job *j = png_get_io_ptr(png);
-    const vv_status s = vv_out_write(j->file, from, n, j->err);
+    const vv_status s = j->file ? vv_out_write(j->file, from, n, j->err) : keep_bytes(j, from, n);
     if (s != VV_OK) give_up(png, s);
 }
 
@@ -248,18 +264,30 @@ static vv_status guarded_write(job *j, png_structp png, png_infop info)
     return VV_OK;
 }
 
-static vv_status write_file(job *j, vv_error *err)
+static vv_status check_size(const job *j, vv_error *err)
 {
     if (!j->rows || j->h < 1 || j->w < 1 || j->h > VV_IMAGE_SIDE || j->w > VV_IMAGE_SIDE)
         return vv_fail(err, VV_USAGE, "%s: cannot write a picture of %lld x %lld: expected sides 1..%d", j->where,
                        (long long)j->h, (long long)j->w, VV_IMAGE_SIDE);
+    return VV_OK;
+}
+
+static vv_status encode(job *j, vv_error *err)
+{
     j->err = err;
-    VV_TRY(vv_out_open(&j->file, j->where, err));
     errno = 0;
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, j, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     const vv_status s = info ? guarded_write(j, png, info) : vv_no_memory(err, "writing a PNG");
     png_destroy_write_struct(&png, &info);
+    return s;
+}
+
+static vv_status write_file(job *j, vv_error *err)
+{
+    VV_TRY(check_size(j, err));
+    VV_TRY(vv_out_open(&j->file, j->where, err));
+    const vv_status s = encode(j, err);
     if (s == VV_OK) return vv_out_commit(j->file, err);
     vv_out_abort(j->file);
     return s;
@@ -269,6 +297,20 @@ vv_status vv_image_write_png(const vv_image *image, const char *path, vv_error *
 {
     job j = {.h = image->h, .w = image->w, .channels = 3, .bits = 8, .rows = image->rgb, .where = path};
     return write_file(&j, err);
+}
+
+vv_status vv_image_encode_png(const vv_image *image, unsigned char **bytes, int64_t *n, vv_error *err)
+{
+    job j = {.h = image->h, .w = image->w, .channels = 3, .bits = 8, .rows = image->rgb, .where = "a picture"};
+    *bytes = NULL;
+    *n = 0;
+    VV_TRY(check_size(&j, err));
+    const vv_status s = encode(&j, err);
+    if (s == VV_OK) {
+        *bytes = j.memory;
+        *n = j.used;
+    } else free(j.memory);
+    return s;
 }
 
 vv_status vv_image_write_gray(const char *path, int64_t h, int64_t w, int bits, const void *data, vv_error *err)

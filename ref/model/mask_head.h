@@ -55,9 +55,8 @@ typedef struct {
     int64_t mask_tokens; /* 4; 1 is possible */
     int iou_head;        /* default true; it has no loss and gets no gradient */
     vv_text_proj text_proj;
-    int64_t text_dim; /* d_text, 4096; D when text_proj is none */
-    double
-        text_scale; /* multiplies the text embedding when text_proj is none; default sqrt(D/2) = 11.3, the norm of a position's code */
+    int64_t text_dim;  /* d_text, 4096; D when text_proj is none */
+    double text_scale; /* of the text when text_proj is none; default sqrt(D/2) = 11.3, the norm of a position's code */
 } vv_mask_config;
 
 /* From the object "mask_head": {"layer", "dim", "heads", "blocks", "mlp", "mask_tokens", "iou_head": true, "text_proj":

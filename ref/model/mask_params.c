@@ -82,14 +82,17 @@ static void block_params(vv_mask *m, vv_declare *d, int64_t i)
     b->image_to_token = attn_params(d, scope, "cross_attn_image_to_token", D, D / 2);
 }
 
-/* three layers D -> D -> D -> out under mask_decoder.NAME */
-static void mlp_params(vv_declare *d, vv_affine layer[3], const char *name, int64_t D, int64_t out)
+/* three layers D -> D -> D -> out under mask_decoder.NAME; layer [3], or NULL for one that nothing reads */
+static void mlp_params(vv_declare *d, vv_affine *layer, const char *name, int64_t D, int64_t out)
 {
     char scope[80];
     snprintf(scope, sizeof scope, "mask_decoder.%s.layers.", name);
-    layer[0] = vv_declare_affine(d, scope, "0", D, D);
-    layer[1] = vv_declare_affine(d, scope, "1", D, D);
-    layer[2] = vv_declare_affine(d, scope, "2", out, D);
+    const vv_affine first = vv_declare_affine(d, scope, "0", D, D), second = vv_declare_affine(d, scope, "1", D, D),
+                    third = vv_declare_affine(d, scope, "2", out, D);
+    if (!layer) return;
+    layer[0] = first;
+    layer[1] = second;
+    layer[2] = third;
 }
 
 static void decoder_params(vv_mask *m, vv_declare *d)
@@ -97,7 +100,6 @@ static void decoder_params(vv_mask *m, vv_declare *d)
     static const char scope[] = "mask_decoder.";
     const vv_mask_config *c = &m->config;
     const int64_t D = c->dim;
-    vv_affine not_read[3];
     if (c->iou_head) m->iou_token = vv_declare_matrix(d, scope, "iou_token.weight", 1, D);
     m->mask_tokens = vv_declare_matrix(d, scope, "mask_tokens.weight", c->mask_tokens, D);
     for (int64_t i = 0; i < c->blocks; i++) block_params(m, d, i);
@@ -109,9 +111,9 @@ static void decoder_params(vv_mask *m, vv_declare *d)
     for (int64_t i = 0; i < c->mask_tokens; i++) {
         char name[48];
         snprintf(name, sizeof name, "output_hypernetworks_mlps.%lld", (long long)i);
-        mlp_params(d, i ? not_read : m->hyper, name, D, D / 8);
+        mlp_params(d, i ? NULL : m->hyper, name, D, D / 8);
     }
-    if (c->iou_head) mlp_params(d, not_read, "iou_prediction_head", D, c->mask_tokens);
+    if (c->iou_head) mlp_params(d, NULL, "iou_prediction_head", D, c->mask_tokens);
 }
 
 static void text_params(vv_mask *m, vv_declare *d)

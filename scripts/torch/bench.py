@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The same steps in versavit and in PyTorch, one after the other on one machine: bench.py [CASE...]
 
-Cases are those of `versavit bench`: vit_s_step, ci_vit_step, micro_step (forward, backward, AdamW), tower_forward, tower_train.
+Cases are those of `versavit bench`: vit_s_step, ci_vit_step, micro_step (forward, backward, AdamW), tower_forward, tower_train; and, with
+the models of transformers on PyTorch's side, qwen_prefill, qwen_train, qwen_decode, depth_forward, depth_train, mask_forward, mask_train.
 PyTorch runs three ways: as installed (eager, plain AdamW), at its best (eager: fused attention, fused AdamW, in place residuals
 where autograd allows it, gradients set to none), and compiled (torch.compile of the best one). Each program is timed by itself,
 turn by turn, ROUNDS times; the best of each counts, and the ratio is PyTorch's time over versavit's: above 1 versavit is faster.
@@ -77,6 +78,12 @@ class Tower(nn.Module):
 
 def stepper(case, kind):
     """A function that runs one step of the case."""
+    if case not in CASES:
+        import bench_models
+        torch.manual_seed(1)
+        if kind == "compiled":
+            raise SystemExit("compiled: for the towers alone")
+        return bench_models.CASES[case](kind)
     C, heads, depth, out, pictures, grid, mode = CASES[case]
     torch.manual_seed(1)
     model = Tower(C, heads, depth, out, grid, fused=kind != "installed")
@@ -118,7 +125,7 @@ def versavit(binary, case):
 def in_child(case, kind, seconds):
     """PyTorch in a process of its own, so that neither its threads nor its memory stay."""
     out = subprocess.run([sys.executable, __file__, "--child", kind, "--seconds", str(seconds), case], capture_output=True, text=True)
-    return float(out.stdout) if out.returncode == 0 else float("nan")
+    return float(out.stdout.split()[-1]) if out.returncode == 0 else float("nan")
 
 
 def main():

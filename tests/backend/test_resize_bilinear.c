@@ -92,7 +92,7 @@ static const struct {
             {304, 7, 532, 3, {0, 0}},     {1, 1, 4, 3, {1, 1}},     {6, 5, 1, 1, {0, 1}}};
 static vv_real x[MOST], y[MOST], g[MOST], dx[MOST];
 
-/* A ramp stays that ramp: y = 3 + 2 s - t at the place (s,t), held at the border, or reaching it with aligned corners. */
+/* A ramp stays that ramp: y = 3 + 2 s - t at the place (s,t), held at the border, or from end to end. */
 START_TEST(ramps)
 {
     const int align_corners = _i % 2;

@@ -143,7 +143,7 @@ static void where(void *ctx, const char *what, int64_t done, int64_t total)
 START_TEST(bad_samples_are_replaced)
 {
     enum { BATCH = 4, DRAWS = 40 };
-    int first[DRAWS], second[DRAWS];
+    int first[DRAWS] = {0}, second[DRAWS] = {0};
     caller = pthread_self();
     for (int run = 0; run < 2; run++) {
         int *got = run ? second : first, before = 0;

@@ -198,7 +198,7 @@ static const struct {
                {-0.f, 0, NAN},
                {-1, NAN, NAN},
                {NAN, NAN, NAN},
-               {INFINITY, NAN, NAN},
+               {INFINITY, NAN, 0},
                {-INFINITY, NAN, NAN},
                {3, 3, 1.f / 3},
                {1e-45f, 1e-45f, NAN}, /* its reciprocal is no float */

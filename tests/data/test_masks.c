@@ -104,7 +104,7 @@ START_TEST(random_polygons)
     enum { SIDE = 30, CORNERS = 12 };
     uint32_t state = 1;
     for (int t = 0; t < 400; t++) {
-        double xy[2 * CORNERS];
+        double xy[2 * CORNERS] = {0};
         unsigned char want[SIDE * SIDE] = {0};
         const int h = 1 + t * 7 % SIDE, w = 1 + t * 11 % SIDE, corners = 3 + t % (CORNERS - 2);
         json_t *list = json_array(), *polygon = json_array();

@@ -74,7 +74,7 @@ START_TEST(bytes)
                  {1, 0x7770034647e97a57u, 112, 123456789012, 0},
                  {2, 0xdaf0e32087124c4du, 56, 7, 1},
                  {0xfedcba9876543210u, 0xd0cdcb988129038du, 33, 3, 1},
-                 {3, 0x88325733741eb856u, 224, 11, 0}};
+                 {3, 0xcabfc5f9760980a6u, 224, 11, 0}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         vv_synth_options o = options(known[i].seed, known[i].size);
         o.held_out = known[i].held_out;
@@ -85,6 +85,21 @@ START_TEST(bytes)
                       (unsigned long long)known[i].hash);
         vv_scene_free(&s);
     }
+}
+END_TEST
+
+/* Sixty small scenes in one number: every material, pattern, sky and kind of building. */
+START_TEST(bytes_of_many)
+{
+    const vv_synth_options o = options(4, 28);
+    uint64_t h = 0xcbf29ce484222325u;
+    for (int64_t i = 0; i < 60; i++) {
+        vv_scene s;
+        VVT_OK(vv_synth_scene(&s, &o, i, err));
+        h = mix(h, hash(&s));
+        vv_scene_free(&s);
+    }
+    ck_assert_msg(h == 0x8d9bbcf06b108598u, "0x%016llx", (unsigned long long)h);
 }
 END_TEST
 
@@ -152,6 +167,11 @@ static double march(const vv_solid *b, vv_vec from, vv_vec ray, double end)
     return -1;
 }
 
+static int on_surface(const vv_solid *b, vv_vec p)
+{
+    return inside(b, vv_blend(p, b->centre, 1e-6)) && !inside(b, vv_blend(p, b->centre, -1e-6));
+}
+
 /* Solids as scenes have them, seen from their own cameras and from their lights' side. A ray that grazes may step over the solid. */
 START_TEST(rays)
 {
@@ -175,7 +195,7 @@ START_TEST(rays)
                 int face;
                 const double got = vv_ray_enter(&eye, k, ray, &face), want = march(b, from, ray, 3);
                 if (want < 0 && got >= 3) misses++;
-                else if (want < 0 && !inside(b, vv_sum(from, vv_times(ray, got + 1e-3)))) grazed++;
+                else if (want < 0 && on_surface(b, vv_sum(from, vv_times(ray, got)))) grazed++;
                 else {
                     ck_assert_msg(fabs(got - want) < 1e-9, "stage %d, solid %d (%s): entered at %.12g, expected %.12g",
                                   i, k, vv_synth_class_name[b->kind], got, want);
@@ -295,6 +315,45 @@ START_TEST(maps)
         check_maps(&s);
         vv_scene_free(&s);
     }
+}
+END_TEST
+
+/* In a picture the disparity 1/z of a plane is a + b x + c y, if z is along the viewing axis: the floor, fitted and compared. The
+ * depth is a float: 1e-6 of it. */
+START_TEST(floor_is_flat)
+{
+    const vv_synth_options o = options(16, 64);
+    int floors = 0;
+    for (int64_t i = 0; i < 40; i++) {
+        vv_scene s;
+        VVT_OK(vv_synth_scene(&s, &o, i, err));
+        double m[3][4] = {{0}}, worst = 0; /* the normal equations, and Gauss */
+        int n = 0;
+        for (int p = 0; p < 64 * 64; p++) {
+            if (s.classes[p] != VV_SYNTH_FLOOR) continue;
+            const double v[4] = {1, (p % 64 - 31.5) / 32, (p / 64 - 31.5) / 32, 1 / (double)s.depth[p]};
+            for (int a = 0; a < 3; a++)
+                for (int b = 0; b < 4; b++) m[a][b] += v[a] * v[b];
+            n++;
+        }
+        if (n > 800) {
+            for (int a = 0; a < 3; a++)
+                for (int r = 0; r < 3; r++) {
+                    const double f = r == a ? 0 : m[r][a] / m[a][a];
+                    for (int b = 0; b < 4; b++) m[r][b] -= f * m[a][b];
+                }
+            for (int p = 0; p < 64 * 64; p++) {
+                if (s.classes[p] != VV_SYNTH_FLOOR) continue;
+                const double x = (p % 64 - 31.5) / 32, y = (p / 64 - 31.5) / 32, z = (double)s.depth[p];
+                const double fit = m[0][3] / m[0][0] + m[1][3] / m[1][1] * x + m[2][3] / m[2][2] * y;
+                worst = fmax(worst, fabs(fit * z - 1));
+            }
+            ck_assert_msg(worst < 3e-6, "scene %d: %g", (int)i, worst);
+            floors++;
+        }
+        vv_scene_free(&s);
+    }
+    ck_assert_int_gt(floors, 15);
 }
 END_TEST
 
@@ -538,11 +597,13 @@ static Suite *suite(void)
     TCase *tc;
     Suite *s = vvt_suite("synth", &tc);
     tcase_add_test(tc, bytes);
+    tcase_add_test(tc, bytes_of_many);
     tcase_add_test(tc, threads);
     tcase_add_test(tc, rays);
     tcase_add_test(tc, camera);
     tcase_add_test(tc, sizes);
     tcase_add_loop_test(tc, maps, 0, 3);
+    tcase_add_test(tc, floor_is_flat);
     tcase_add_test(tc, colours);
     tcase_add_test(tc, bad_options);
     tcase_add_test(tc, narrow_options);

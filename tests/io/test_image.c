@@ -213,10 +213,17 @@ START_TEST(png_write)
     fclose(fa);
     fclose(fb);
     ck_assert(na == nb && na < sizeof a && memcmp(a, b, na) == 0);
-    vv_error e = {0}, f = {0};
+    unsigned char *memory = NULL;
+    int64_t n = 0;
+    VVT_OK(vv_image_encode_png(&m, &memory, &n, err));
+    ck_assert(n == (int64_t)na && memcmp(a, memory, na) == 0);
+    free(memory);
+    vv_error e = {0}, f = {0}, g = {0};
     vvt_expect_error(&e, vv_image_write_png(&m, vvt_path("no/such/folder.png"), &e), VV_FILE, "folder.png", NULL);
     vv_image_free(&m);
     vvt_expect_error(&f, vv_image_write_png(&m, vvt_path("c.png"), &f), VV_USAGE, "c.png", NULL);
+    vvt_expect_error(&g, vv_image_encode_png(&m, &memory, &n, &g), VV_USAGE, "0 x 0", NULL);
+    ck_assert(memory == NULL && n == 0);
     vv_image_free(&back);
 }
 END_TEST

@@ -23,16 +23,17 @@ static void on_event(void *ctx, vv_event event, const vv_tensor *x)
     w->value = mask_get(x->data, w->n = x->n);
 }
 
-static wanted see(mask_case *k, const char *name)
+/* the activation of that name, in *w; free(w->value) */
+static void see(mask_case *k, wanted *w, const char *name)
 {
-    wanted w = {.name = name};
+    *w = (wanted){.name = name};
     k->trace = on_event;
-    k->trace_ctx = &w;
+    k->trace_ctx = w;
     mask_out o = mask_run(k, 0);
     mask_out_free(&o);
     k->trace = NULL;
-    ck_assert_msg(w.value != NULL, "%s", name);
-    return w;
+    k->trace_ctx = NULL;
+    ck_assert_msg(w->value != NULL, "%s", name);
 }
 
 /* ---- positional code ----------------------------------------------------------------------------------------------------- */
@@ -43,7 +44,8 @@ START_TEST(positional_code)
     mask_case k;
     mask_start(&k, mask_config("{" MASK_SMALL "}"), 1, 7, 10, (const int32_t[]){0, -1});
     const int64_t D = 32, half = D / 2, h = k.h, w = k.w;
-    wanted pe = see(&k, "prompt_encoder.pe_layer");
+    wanted pe;
+    see(&k, &pe, "prompt_encoder.pe_layer");
     ck_assert_int_eq(pe.n, h * w * D);
     vv_real *G = mask_get(k.m->gaussian->data, D);
     for (int64_t i = 0; i < h * w; i++) {
@@ -76,7 +78,8 @@ static double margin(mask_case *k)
     double least = HUGE_VAL;
     for (int i = 0; i < (k->m->config.text_proj == VV_TEXT_MLP ? 5 : 4); i++) {
         if (i == 1 && k->m->config.blocks == 1) continue;
-        wanted w = see(k, input[i]);
+        wanted w;
+        see(k, &w, input[i]);
         for (int64_t j = 0; j < w.n; j++) least = fmin(least, fabs(w.value[j]));
         free(w.value);
     }

@@ -2,7 +2,7 @@
  * with r0, r1 the rows on both sides of i's place in x and a0, a1 their shares; q0, q1, b0, b1 of column j likewise.
  *
  * dx adds the same shares of dy: row r of dx gathers, over the rows i of dy in order, those with r0 = r or r1 = r; the
- * sum, a row as wide as y, is then shared out to the columns q0 and q1, in order too. A thread owns whole rows of dx. */
+ * sum, a row as wide as y, is then shared out to the columns q0 and q1, in order too. A thread owns rows of dx. */
 #include <stdlib.h>
 
 #include "cpu.h"
