@@ -5,11 +5,11 @@
 
 #include "cli/cli.h"
 #include "data/chat.h"
+#include "data/dataset.h"
 #include "io/lines.h"
 #include "model/generate.h"
 #include "model/mllm.h"
 
-static const char DEFAULT_PROMPT[] = "Describe the image.";
 static const char GENERATION[] =
     "Greedy unless --temperature is given; a seed then makes the same text again. The text ends at the model's end "
     "tokens, or after "
@@ -219,5 +219,5 @@ static int ask(int argc, char **argv, const cli_usage *usage, const char *prompt
     return cli_end(s, &err);
 }
 
-int cmd_caption(int argc, char **argv) { return ask(argc, argv, &caption_usage, DEFAULT_PROMPT); }
+int cmd_caption(int argc, char **argv) { return ask(argc, argv, &caption_usage, VV_CAPTION_PROMPT); }
 int cmd_ask(int argc, char **argv) { return ask(argc, argv, &ask_usage, NULL); }

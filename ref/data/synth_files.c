@@ -110,7 +110,7 @@ static vv_status write_scene(char *text[MANIFESTS], const char *dir, const vv_sy
                              vv_error *err)
 {
     vv_scene s;
-    names n;
+    names n = {.image = ""};
     VV_TRY(vv_synth_scene(&s, o, index, err));
     name_files(&n, index);
     vv_status r = write_picture(dir, n.image, &s.image, err);

@@ -257,7 +257,8 @@ START_TEST(gray_write)
     fclose(f);
     vv_error e = {0}, g = {0}, h = {0};
     vvt_expect_error(&e, vv_image_write_gray(vvt_path("h.png"), GH, GW, 12, small, &e), VV_USAGE, "h.png", "12", NULL);
-    vvt_expect_error(&g, vv_image_write_gray(vvt_path("h.png"), 0, GW, 8, small, &g), VV_USAGE, "h.png", "0 x 23", NULL);
+    vvt_expect_error(&g, vv_image_write_gray(vvt_path("h.png"), 0, GW, 8, small, &g), VV_USAGE, "h.png", "0 x 23",
+                     NULL);
     vvt_expect_error(&h, vv_image_write_gray(vvt_path("no/h.png"), GH, GW, 8, small, &h), VV_FILE, "h.png", NULL);
 }
 END_TEST
