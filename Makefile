@@ -74,16 +74,16 @@ all: build
 	@echo "library  $(LIB)"
 	@echo "command  $(COMMAND)"
 	@echo "next:    $(COMMAND) --help"
-	@echo "         make demo     a picture through the vision tower, checked against the golden file"
+	@echo "         make demo     the whole method in the small, as a page to look at"
 	@echo "         make check    all tests, in float and in double"
 build: $(LIB) $(COMMAND)
 	@:
 
 help:
 	@echo "make            build library and command ($(BUILD)/)"
-	@echo "make demo       initialise the tiny model, encode the sample pictures (or IMAGE=path), check, draw (demo/)"
+	@echo "make demo       train the tiny model through all stages on synthetic scenes, evaluate, draw demo/report.html"
 	@echo "make check      all tests, float and double (about 2 minutes)"
-	@echo "make smoke      the first thing to run after a change (under a minute, no root)"
+	@echo "make smoke      the demo in a minute: two updates of each stage, probes, the golden files (no root)"
 	@echo "make check-all  exhaustive: every float of the elementary functions, all BLAS flavours, clang (nightly)"
 	@echo "make check-torch  against PyTorch and transformers, live (makes a virtual environment of about 1 GB the first time)"
 	@echo "make conformance  BACKEND=PATH.a: a line per operation and shape, PASS or FAIL (ONLY=\"gelu 130\")"

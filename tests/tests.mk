@@ -1,5 +1,5 @@
 # Tests: one executable per tests/FOLDER/test_NAME.c, run in the order of the layers; the first failing file stops the run.
-TEST_LAYERS := base io data backend tape ops nn loss model optim golden eval
+TEST_LAYERS := base io data backend tape ops nn loss model optim train golden eval
 TEST_SRC    := $(foreach l,$(TEST_LAYERS),$(sort $(wildcard tests/$(l)/test_*.c)))
 TEST_HELP   := $(sort $(wildcard tests/*.c tests/oracle/*.c))
 TEST_BIN    := $(TEST_SRC:%.c=$(BUILD)/%)
@@ -23,14 +23,19 @@ run-tests: $(RUN) $(COMMAND)
 	    if [ $$status != 0 ]; then cat $(BUILD)/test.log; echo "FAILED: repeat with  $$t"; exit 1; fi; \
 	    printf '%-52s %s\n' "$$t" "$$(grep -aE '^[0-9]+%' $(BUILD)/test.log | tail -n 1)"; done
 
+# threads that wait sleep: spinning ones steal the time of whatever else runs, and tests alternate between many short regions
+export OMP_WAIT_POLICY ?= passive
+
 # ---- what people call ---------------------------------------------------------------------------------------------
 # JOBS: compilations at a time in the flavours that these targets build
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SUB   = $(MAKE) --no-print-directory -j$(JOBS)
 
 .PHONY: smoke check check-all check-cli check-golden check-torch golden demo lint format clean
-smoke:
-	@$(SUB) run-tests LAYERS="base backend tape" && $(SUB) check-golden
+smoke: deps
+	@$(SUB) build
+	@sh scripts/demo $(COMMAND) build/smoke --updates 2
+	@$(SUB) check-golden
 
 check: deps
 	@$(SUB) run-tests
@@ -58,8 +63,9 @@ golden: deps
 
 # against PyTorch and transformers, live; the first time makes a virtual environment (build/torch-venv)
 check-torch: deps
-	@$(SUB) build build/tests/loss/losses && $(SUB) build REAL=double build/double-openblas/tests/loss/losses
-	@set -e; python=$$(scripts/torch/setup); $$python scripts/torch/check_tower.py && $$python scripts/torch/check_losses.py && $$python scripts/torch/check_pixels.py && $$python scripts/torch/check_tokenizer.py
+	@$(SUB) build build/tests/loss/losses build/tests/model/test_dpt_torch && $(SUB) build REAL=double build/double-openblas/tests/loss/losses
+	@set -e; python=$$(scripts/torch/setup); \
+	    for c in tower losses pixels tokenizer language depth_head mask_head; do echo "== check_$$c"; $$python scripts/torch/check_$$c.py; done
 
 check-all: check
 	@VVT_EXHAUSTIVE=1 $(SUB) run-tests LAYERS=backend
@@ -70,20 +76,15 @@ check-all: check
 	@$(SUB) check-conformance
 	@scripts/check-blas-flavours
 
-IMAGE ?= data/samples/shapes.png data/samples/street.png data/samples/stripes.png
+# the whole method on the tiny configuration, and the check of the tower's recording
 demo: deps
 	@$(SUB) build
-	@mkdir -p demo
-	@echo; echo "1. a tiny Qwen2-VL vision tower with random weights -> demo/model"
-	@$(COMMAND) init --config tiny --seed 1 -o demo/model --force
-	@echo; echo "2. pictures through it -> demo/features.safetensors, demo/pca*.png"
-	@rm -f demo/pca*.png; $(COMMAND) encode --model demo/model $(IMAGE) -o demo/features.safetensors --layers 3 --pca demo/pca.png
-	@echo; echo "3. a forward and a backward, every tensor recorded -> demo/tower-micro.safetensors, checked against golden/"
+	@sh scripts/demo $(COMMAND) demo
+	@echo; echo "5. a forward and a backward of the tower, every tensor recorded -> demo/tower-micro.safetensors, checked against golden/"
 	@$(COMMAND) golden make tower-micro -o demo/tower-micro.safetensors
 	@$(COMMAND) golden check golden/tower-micro.safetensors demo/tower-micro.safetensors
-	@echo; echo "look at:  $$(ls demo/pca*.png | tr '\n' ' ')"
-	@echo "          (the first three principal components of the features, as red, green, blue)"
-	@echo "next:     $(COMMAND) info demo/model;  $(COMMAND) golden check --help;  make demo IMAGE=your.jpg"
+	@echo; echo "look at:  demo/report.html"
+	@echo "next:     $(COMMAND) caption data/samples/shapes.png --model demo/run/stage2/model;  $(COMMAND) golden check --help"
 
 C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null || find ref tests -name '*.[ch]')
 lint:

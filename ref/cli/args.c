@@ -55,6 +55,7 @@ static vv_status take_number(const cli_option *o, const char *text, vv_error *er
 static vv_status take(const cli_option *o, const char *text, vv_error *err)
 {
     if (o->flag) *o->flag = 1;
+    else if (o->text && o->number) o->text[(*o->number)++] = text;
     else if (o->text) *o->text = text;
     else return take_number(o, text, err);
     return VV_OK;

@@ -6,7 +6,8 @@
 
 #include "base/base.h"
 
-/* An option writes to one place: a text, a whole number, a real number, or a switch. */
+/* An option writes to one place: a text, a whole number, a real number, or a switch. With a text and a number it may be given many
+ * times: text[0 .. *number) are its values, and there must be room for argc of them. */
 typedef struct {
     const char *name; /* without "--" */
     char letter;      /* 0: none */
@@ -36,7 +37,7 @@ vv_status cli_need(const char *option, const void *value,
                    vv_error *err); /* VV_USAGE: "--model: expected; see --help" */
 
 extern int cli_quiet;
-void cli_better_core(char **argv); /* starts the program again where OpenBLAS chose kernels too old for the processor */
+void cli_restart(char **argv, int sleep); /* once, with better settings of OpenBLAS and OpenMP; see restart.c */
 void cli_start(void);              /* progress, warnings, signal handlers */
 void cli_line(void);               /* ends a progress line before something else is printed */
 
@@ -47,12 +48,18 @@ char *cli_data_file(const char *folder, const char *name);
 int cmd_init(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_encode(int argc, char **argv);
+int cmd_depth(int argc, char **argv);
+int cmd_segment(int argc, char **argv);
 int cmd_caption(int argc, char **argv);
 int cmd_ask(int argc, char **argv);
 int cmd_embed_text(int argc, char **argv);
 int cmd_golden(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_synth(int argc, char **argv);
+int cmd_train(int argc, char **argv);
+int cmd_probe(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_pixels(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);

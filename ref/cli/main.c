@@ -14,11 +14,17 @@ static const command commands[] = {
     {"init", cmd_init, "a new model with random weights, as a Hugging Face folder"},
     {"info", cmd_info, "tensors, shapes and parameter counts of a model, a file or a configuration"},
     {"encode", cmd_encode, "pictures to features, and to a picture of the features"},
+    {"depth", cmd_depth, "pictures to maps of relative disparity"},
+    {"segment", cmd_segment, "pictures and texts to masks of what the texts mean"},
     {"pixels", cmd_pixels, "what the vision tower sees of a picture"},
     {"tokenize", cmd_tokenize, "text to token ids, and back"},
     {"caption", cmd_caption, "pictures described in words"},
     {"ask", cmd_ask, "questions about pictures"},
     {"embed-text", cmd_embed_text, "texts to vectors, as prompts for segmentation"},
+    {"train", cmd_train, "a whole run: stages, tasks, checkpoints, resume"},
+    {"probe", cmd_probe, "what a linear map reads from the tower's features: depth, classes"},
+    {"report", cmd_report, "a run as one page: curves, gradients, scenes, tables"},
+    {"eval", cmd_eval, "a model on held-out scenes: depth, masks, answers, captions, beside what knows less"},
     {"golden", cmd_golden, "make, record and check golden files"},
     {"synth", cmd_synth, "a data set of synthetic scenes"},
     {"bench", cmd_bench, "speed, as a fraction of the matrix library in the same process"},
@@ -49,7 +55,7 @@ static int version(void)
 
 int main(int argc, char **argv)
 {
-    cli_better_core(argv);
+    cli_restart(argv, argc > 1 && strcmp(argv[1], "bench"));
     cli_start();
     if (argc < 2) return help(stderr);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) return help(stdout);

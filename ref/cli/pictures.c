@@ -28,7 +28,8 @@ vv_status cli_pictures_name(cli_pictures *p, char **path, int n, const char *dir
         for (int64_t i = 0; i < p->n; i++)
             if (!strcmp(p->at[i].stem, x->stem)) {
                 p->n++; /* this one's stem is freed too */
-                return vv_fail(err, VV_USAGE, "expected pictures of different names, which name their files; found %s and %s",
+                return vv_fail(err, VV_USAGE,
+                               "expected pictures of different names, which name their files; found %s and %s",
                                p->at[i].path, x->path);
             }
     }
@@ -41,7 +42,8 @@ static vv_status squash(vv_preprocess *p, int64_t size, vv_error *err)
     const int64_t factor = p->patch_size * p->merge_size;
     if (size == 0) return VV_OK;
     if (size % factor || size > VV_IMAGE_SIDE)
-        return vv_fail(err, VV_USAGE, "--size: expected a multiple of %lld, the model's patch and merge size, up to %d; found %lld",
+        return vv_fail(err, VV_USAGE,
+                       "--size: expected a multiple of %lld, the model's patch and merge size, up to %d; found %lld",
                        (long long)factor, VV_IMAGE_SIDE, (long long)size);
     p->fixed_h = p->fixed_w = size;
     return VV_OK;
@@ -63,7 +65,8 @@ vv_status cli_pictures_read(cli_pictures *p, const vv_model *m, int64_t size, vv
     return vv_dir_make(p->dir, err);
 }
 
-static void raster_taps(vv_tape *t, const vv_vit *m, const vv_batch *b, const int64_t *taps, int64_t n, vv_tensor **raster)
+static void raster_taps(vv_tape *t, const vv_vit *m, const vv_batch *b, const int64_t *taps, int64_t n,
+                        vv_tensor **raster)
 {
     const int64_t dim[2] = {b->rows, b->width};
     vv_tensor *tap[VV_DPT_LEVELS] = {NULL};
@@ -105,8 +108,8 @@ vv_status cli_finite(const vv_real *v, int64_t n, const char *what, const char *
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(v[i]))
-            return vv_fail(err, VV_NONFINITE, "%s: %s: expected finite numbers; found %g at place %lld of %lld", path, what,
-                           (double)v[i], (long long)i, (long long)n);
+            return vv_fail(err, VV_NONFINITE, "%s: %s: expected finite numbers; found %g at place %lld of %lld", path,
+                           what, (double)v[i], (long long)i, (long long)n);
     return VV_OK;
 }
 

@@ -31,6 +31,49 @@ void vv_sample_free(vv_sample *s)
     *s = (vv_sample){0};
 }
 
+/* ---- scenes that were drawn before ----------------------------------------------------------------------------------- */
+enum { KEEP_BYTES = 256 << 20 };
+
+/* n items of the given size in fresh memory; NULL stays NULL, and *ok becomes 0 without memory */
+static void *copy(const void *from, int64_t n, size_t size, int *ok, int64_t *bytes)
+{
+    if (!from || !*ok) return NULL;
+    void *to = vv_calloc(n, size);
+    if (to) memcpy(to, from, (size_t)n * size);
+    *ok = to != NULL;
+    *bytes += n * (int64_t)size;
+    return to;
+}
+
+static char *copy_text(const char *from, int *ok, int64_t *bytes)
+{
+    return copy(from, from ? (int64_t)strlen(from) + 1 : 0, 1, ok, bytes);
+}
+
+/* *bytes: what it takes. 0 without memory; then *out is zeroed. */
+static int copy_sample(vv_sample *out, const vv_sample *s, int64_t *bytes)
+{
+    const int64_t n = s->image.h * s->image.w;
+    int ok = 1;
+    *bytes = (int64_t)sizeof *out;
+    *out = (vv_sample){.name = copy_text(s->name, &ok, bytes), .type = copy_text(s->type, &ok, bytes)};
+    out->image = (vv_image){s->image.h, s->image.w, copy(s->image.rgb, 3 * n, 1, &ok, bytes)};
+    out->disparity = copy(s->disparity, n, sizeof *out->disparity, &ok, bytes);
+    out->classes = copy(s->classes, n, 1, &ok, bytes);
+    if ((out->message = copy(s->message, s->n_messages, sizeof *out->message, &ok, bytes)))
+        out->n_messages = s->n_messages;
+    for (int64_t i = 0; i < out->n_messages; i++)
+        out->message[i] =
+            (vv_message){copy_text(s->message[i].role, &ok, bytes), copy_text(s->message[i].text, &ok, bytes)};
+    if ((out->instance = copy(s->instance, s->n_instances, sizeof *out->instance, &ok, bytes)))
+        out->n_instances = s->n_instances;
+    for (int64_t i = 0; i < out->n_instances; i++)
+        out->instance[i] =
+            (vv_instance){copy_text(s->instance[i].text, &ok, bytes), copy(s->instance[i].mask, n, 1, &ok, bytes)};
+    if (!ok) vv_sample_free(out);
+    return ok;
+}
+
 /* ---- warnings ---------------------------------------------------------------------------------------------------- */
 
 vv_status vv_note(vv_notes *notes, vv_error *err, const char *fmt, ...)
@@ -72,6 +115,10 @@ struct vv_dataset {
     int64_t n_bad;
     unsigned char *bad; /* [n] of a manifest: known to be bad */
     int coarse_told;
+    vv_sample **
+        kept; /* [n] of scenes: drawn before, until they take KEEP_BYTES; drawing costs more than a step of a small model */
+    int64_t kept_bytes;
+    int kept_full; /* one did not fit any more */
 };
 
 void vv_dataset_free(vv_dataset *d)
@@ -79,6 +126,11 @@ void vv_dataset_free(vv_dataset *d)
     if (!d) return;
     vv_manifest_free(&d->manifest);
     free(d->bad);
+    for (int64_t i = 0; d->kept && i < d->n; i++) {
+        if (d->kept[i]) vv_sample_free(d->kept[i]);
+        free(d->kept[i]);
+    }
+    free(d->kept);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }
@@ -143,6 +195,8 @@ static vv_status open_scenes(vv_dataset *d, vv_error *err)
                        (long long)s->first, (long long)s->count);
     if (s->questions < 0 || s->questions > 2)
         return vv_fail(err, VV_USAGE, "scenes: questions: expected 0, 1 or 2, found %d", s->questions);
+    if (d->n <= KEEP_BYTES / 4096 && !(d->kept = vv_calloc(d->n, sizeof *d->kept)))
+        return vv_no_memory(err, "a data set");
     return VV_OK;
 }
 
@@ -165,6 +219,48 @@ vv_status vv_dataset_open(vv_dataset **out, const vv_source *source, vv_task tas
     if (s == VV_OK) *out = d;
     else vv_dataset_free(d);
     return s;
+}
+
+/* A copy of the scene that was kept; 0 when there is none, or no memory for it. */
+static int recall(vv_dataset *d, int64_t i, vv_sample *out)
+{
+    int64_t bytes;
+    pthread_mutex_lock(&d->lock);
+    const vv_sample *kept = d->kept ? d->kept[i] : NULL; /* once there it stays as it is */
+    pthread_mutex_unlock(&d->lock);
+    return kept && copy_sample(out, kept, &bytes);
+}
+
+/* Keeps a copy while there is room; without memory there is none. */
+static void keep(vv_dataset *d, int64_t i, const vv_sample *s)
+{
+    int64_t bytes = 0;
+    pthread_mutex_lock(&d->lock);
+    const int wanted = d->kept && !d->kept_full;
+    pthread_mutex_unlock(&d->lock);
+    vv_sample *mine = wanted ? vv_calloc(1, sizeof *mine) : NULL;
+    if (mine && copy_sample(mine, s, &bytes)) {
+        pthread_mutex_lock(&d->lock);
+        const int room = !d->kept[i] && d->kept_bytes + bytes <= KEEP_BYTES;
+        if (room) {
+            d->kept[i] = mine;
+            d->kept_bytes += bytes;
+        } else if (!d->kept[i]) {
+            d->kept_full = 1;
+        }
+        pthread_mutex_unlock(&d->lock);
+        if (room) return;
+        vv_sample_free(mine);
+    }
+    free(mine);
+}
+
+static vv_status scene(vv_dataset *d, int64_t i, vv_sample *out, vv_error *err)
+{
+    if (recall(d, i, out)) return VV_OK;
+    VV_TRY(vv_scene_sample(out, &d->source, d->task, i, err));
+    keep(d, i, out);
+    return VV_OK;
 }
 
 static int is_bad(vv_dataset *d, int64_t i)
@@ -193,7 +289,7 @@ vv_status vv_dataset_read(vv_dataset *d, int64_t i, vv_sample *out, vv_notes *no
     *out = (vv_sample){0};
     if (i < 0 || i >= d->n)
         return vv_fail(err, VV_USAGE, "sample: expected 0 to %lld, found %lld", (long long)d->n - 1, (long long)i);
-    if (!d->manifest.path) return vv_scene_sample(out, &d->source, d->task, i, err);
+    if (!d->manifest.path) return scene(d, i, out, err);
     for (int64_t k = 0; k < d->n; k++) {
         const int64_t at = (i + k) % d->n;
         vv_error why = {0};

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Checks the depth head against transformers and depth_head.py: check_depth_head.py [WEIGHTS RUN]
 
-Without files, four checks:
+Without files, five checks:
   - parameter counts of the published sizes, by transformers' modules;
   - random heads of several forms: transformers in float32 against depth_head.py in float64, forward and gradients;
   - the committed dpt-*.safetensors, against both computed anew;
   - versavit, by its test program: transformers reads the head that versavit exported, versavit one that transformers saved; the depth
-    maps of both are compared.
+    maps of both are compared;
+  - `versavit depth` on pictures: the numbers of its .npy against Tower64 and depth_head.py, its 16 bits and its limits against these.
 
 With files: the depth that was computed from given taps, against both.
   WEIGHTS  safetensors, or a folder with model.safetensors: under depth_head., or in the layout of transformers (neck.*, head.*)
@@ -22,13 +23,16 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
 import torch
+from PIL import Image
 
 import compare
 import depth_head
 import record_heads_dpt
 import recording
-from command import Failed, attempt
+import whole_model
+from command import Failed, attempt, run
 from record_tower import fix_arithmetic
 
 FLOAT_LIMIT, DOUBLE_LIMIT = 1e-5, 1e-11
@@ -152,11 +156,53 @@ def exchange(program, directory):
     return ok & check_run(f"{program}: saved by transformers", theirs, os.path.join(back, "run.safetensors"))
 
 
+# ---- the command ------------------------------------------------------------------------------------------------------
+
+def check_files(stem, path, want):
+    """The four files of one picture; want [H,W] in float64."""
+    got = np.load(stem + ".depth.npy")
+    relative, _, complaint = compare.judge(want, got, 0.0)
+    with open(stem + ".depth.json", encoding="utf-8") as f:
+        limits = json.load(f)
+    grey = np.asarray(Image.open(stem + ".depth.png"), np.float64)
+    step = (limits["max"] - limits["min"]) / 65535
+    rounding = np.abs(limits["min"] + step * grey - got).max() / step
+    exact = (limits["min"], limits["max"], limits["size"]) == (got.min(), got.max(), list(want.shape))
+    colours = Image.open(stem + ".depth-color.png")
+    good = relative <= FLOAT_LIMIT and rounding <= 0.501 and exact and colours.size == want.shape[::-1] and step > 0
+    print(f"{'ok' if good else 'FAIL':4} versavit depth {os.path.basename(path)}: relative RMS {relative:.3g}, limit {FLOAT_LIMIT:g}; "
+          f"16 bits off by {rounding:.3f} steps {complaint}".rstrip())
+    return good
+
+
+def check_command(command, config, directory):
+    """`versavit depth` with a model of random weights: pictures in their own ratio, and squashed."""
+    folder, ok = os.path.join(directory, "model"), True
+    whole_model.make(command, config, folder, 21, {"depth_head.scratch.output_conv2.2.bias": 1.0})
+    model = whole_model.WholeModel(folder)
+    files = whole_model.pictures(directory, np.random.default_rng(3), [(61, 97), (150, 83), (56, 56), (1, 40)])
+    head = {**model.config["depth_head"], "width": model.config["vision_config"]["embed_dim"],
+            "patch": model.config["vision_config"]["patch_size"]}
+    for size in (None, 112):
+        out = os.path.join(directory, f"out-{size}")
+        run(command, "depth", *files, "-m", folder, "-o", out, "--npy", "--colormap", *(["--size", size] if size else []))
+        for path in files:
+            pixels, grid = model.see(path, size)
+            taps = model.taps(pixels, grid, head["taps"])
+            with torch.no_grad():
+                d = depth_head.DepthHead(head, model.part("depth_head."))(taps, (1, *grid))
+            full = torch.nn.functional.interpolate(d[None], Image.open(path).size[::-1], mode="bilinear", align_corners=True)
+            ok &= check_files(os.path.join(out, os.path.splitext(os.path.basename(path))[0]), path, full[0, 0].numpy())
+    return ok
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("files", nargs="*", metavar="WEIGHTS RUN")
     p.add_argument("--program", action="append", help="test_dpt_torch of a build; empty leaves versavit out "
                    "(default: build/tests/model/test_dpt_torch)")
+    p.add_argument("--versavit", default="build/versavit", help="the command of the float build; empty leaves it out")
+    p.add_argument("--config", default="data/configs/micro.json", help="the model of the command")
     p.add_argument("--golden", default="golden/torch", help="the committed recordings")
     a = p.parse_args()
     if len(a.files) not in (0, 2):
@@ -172,6 +218,9 @@ def main():
         for program in a.program or ["build/tests/model/test_dpt_torch"]:
             with tempfile.TemporaryDirectory() as directory:
                 ok &= not program or attempt(program, lambda: exchange(program, directory))
+        if a.versavit:
+            with tempfile.TemporaryDirectory() as directory:
+                ok &= attempt("versavit depth", lambda: check_command(a.versavit, a.config, directory))
     print("check_depth_head:", "all agree" if ok else "something differs")
     return 0 if ok else 1
 

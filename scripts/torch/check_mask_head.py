@@ -9,6 +9,8 @@ Its keys are u1/mask/<kind>/<name>; what a file must have is features, text, ima
 mask_head.mask_decoder and mask_head#resized (act); all else is compared where it is there. __metadata__ has mask_head (JSON: config.json's
 object) and, of a file that versavit wrote, precision.
 Then heads of other shapes, the published one among them, are compared live: mask_head.py in float64 against transformers in float32.
+Then `versavit segment` with pictures, and texts embedded by the model's own language model, by `versavit embed-text` and by a file of
+any numbers: the embeddings against `tokenizers` and language.py, the logits against Tower64 and mask_head.py, the masks against the logits.
 Limits are relative RMS as compare.py defines it. Exit status: 0 all agree, 1 something differs or failed, 2 usage.
 """
 import argparse
@@ -16,12 +18,20 @@ import glob
 import json
 import os
 import sys
+import tempfile
 
+import numpy as np
 import torch
+from PIL import Image
+from tokenizers import Tokenizer
 
+import compare
+import language
+import mask_head
 import record_heads_mask
 import recording
-from command import attempt
+import whole_model
+from command import attempt, run
 from record_tower import fix_arithmetic
 
 FLOAT_LIMIT, DOUBLE_LIMIT = 1e-5, 1e-11
@@ -83,15 +93,92 @@ def check_shape(name, case):
                                                     {"gauges": json.dumps(gauges)})
 
 
+# ---- the command ------------------------------------------------------------------------------------------------------
+
+TEXTS = ["the red ball", "caf\u00e9 \u4e2d", "two small spheres beside a very long wall"]
+
+
+def embed(model, texts):
+    """[texts, text_dim] as Qwen3-Embedding does it: language.py reads what `tokenizers` makes of them, and <|endoftext|>."""
+    tokenizer = Tokenizer.from_file(os.path.join(model.folder, "tokenizer.json"))
+    ids = [tokenizer.encode(t, add_special_tokens=False).ids + [tokenizer.token_to_id("<|endoftext|>")] for t in texts]
+    cu = [0, *np.cumsum([len(i) for i in ids]).tolist()]
+    settings = dict(config=model.config["text_config"], image_pad=-1)
+    weights = {"model." + n: w for n, w in model.part("model.").items()}
+    with torch.no_grad():
+        decoder = language.Language(settings, weights)
+        return language.text_embeddings(decoder, torch.tensor([i for one in ids for i in one]), cu, model.config["mask_head"]["text_dim"])
+
+
+def logits(model, path, size, text):
+    """[texts,H,W] in float64, of the size of the picture."""
+    settings = {**model.config["mask_head"], "width": model.config["vision_config"]["embed_dim"]}
+    pixels, grid = model.see(path, size)
+    tap, = model.taps(pixels, grid, [settings["layer"]])
+    weights = {"mask_head." + n: w for n, w in model.part("mask_head.").items()}
+    patch = model.config["vision_config"]["patch_size"]
+    with torch.no_grad():
+        small = mask_head.MaskHead(settings, weights)(tap.reshape(1, *grid, -1), text, torch.zeros(len(text), dtype=torch.int64))
+        return mask_head.resize(mask_head.resize(small, *(patch * n for n in grid)), *Image.open(path).size[::-1]).numpy()
+
+
+def check_files(title, stem, want):
+    """The files of one picture; want [texts,H,W]."""
+    got = np.stack([np.load(f"{stem}.{k}.logits.npy") for k in range(len(want))])
+    relative, _, complaint = compare.judge(want, got, 0.0)
+    masks = [np.asarray(Image.open(f"{stem}.{k}.mask.png")) for k in range(len(want))]
+    same = all((m == np.where(g > 0, 255, 0)).all() for m, g in zip(masks, got))
+    overlay = Image.open(stem + ".overlay.png").size == want.shape[:0:-1]
+    good = relative <= FLOAT_LIMIT and same and overlay
+    print(f"{'ok' if good else 'FAIL':4} {title}: relative RMS {relative:.3g}, limit {FLOAT_LIMIT:g}; {100 * (got > 0).mean():.0f} % in masks, "
+          f"which {'are' if same else 'are not'} those of the logits {complaint}".rstrip())
+    return good
+
+
+def check_command(command, config, directory):
+    """`versavit segment` with a model of random weights, by every way to embed texts."""
+    folder, ok, rng = os.path.join(directory, "model"), True, np.random.default_rng(4)
+    whole_model.make(command, config, folder, 22)
+    model = whole_model.WholeModel(folder)
+    files = whole_model.pictures(directory, rng, [(61, 97), (150, 83), (1, 40)])
+    text, lines, embedded, free = embed(model, TEXTS), *(os.path.join(directory, n) for n in ("texts", "embedded", "free"))
+    recording.write_text(lines, "\n".join(TEXTS) + "\n")
+    run(command, "embed-text", "-m", folder, "--texts", lines, "-o", embedded, "--dim", text.shape[1])
+    relative, _, _ = compare.judge(text.numpy(), recording.load(embedded)[0]["embeddings"], 0.0)
+    ok &= relative <= FLOAT_LIMIT
+    print(f"{'ok' if ok else 'FAIL':4} versavit embed-text: relative RMS {relative:.3g}, limit {FLOAT_LIMIT:g}")
+    wide = rng.standard_normal((4, text.shape[1] + 3)).astype(np.float32)  # cut, and of length 1 again
+    recording.save(free, {"embeddings": wide}, {"texts": json.dumps(["d", "c", "b", "a"])})
+    cut = torch.from_numpy(wide[:, :-3].astype(np.float64))
+    cut = cut / cut.norm(dim=1, keepdim=True)
+    said = [w for t in TEXTS for w in ("--text", t)]
+    for i, (what, options, size, rows) in enumerate((
+            ("its own language model", said, None, text), ("another folder's", [*said, "--text-encoder", folder], 112, text),
+            ("embed-text", ["--text-embedding", embedded, *said[2:4], *said[:2]], None, text[[1, 0]]),
+            ("a file, all of it", ["--text-embedding", free], 56, cut))):
+        out = os.path.join(directory, f"out-{i}")
+        run(command, "segment", *files, "-m", folder, "-o", out, "--npy", "--overlay", *options, *(["--size", size] if size else []))
+        for path in files:
+            name = os.path.basename(path)
+            ok &= check_files(f"versavit segment {name}, texts by {what}", os.path.join(out, os.path.splitext(name)[0]),
+                              logits(model, path, size, rows))
+    return ok
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("file", nargs="*")
+    p.add_argument("--versavit", default="build/versavit", help="the command of the float build; empty leaves it out")
+    p.add_argument("--config", default="data/configs/micro.json", help="the model of the command")
     p.add_argument("--golden", default="golden/torch", help="the committed recordings")
     a = p.parse_args()
     fix_arithmetic()
     files = a.file or sorted(glob.glob(os.path.join(a.golden, "mask-*.safetensors")))
     ok = bool(files) and all([attempt(f, lambda: check_file(f)) for f in files])
     ok &= all([attempt(n, lambda: check_shape(n, c)) for n, c in SHAPES.items()])
+    if a.versavit:
+        with tempfile.TemporaryDirectory() as directory:
+            ok &= attempt("versavit segment", lambda: check_command(a.versavit, a.config, directory))
     print("check_mask_head:", "all agree" if ok else "something differs")
     return 0 if ok else 1
 

@@ -32,7 +32,7 @@ one() {
     { read -r line && ! read -r more; } <"$dir/err" || why="$why; not one line on stderr"
     case $line in versavit:*memory*) ;; *) why="$why; says '$line'" ;; esac
     for left in "$dir"/w/* "$dir"/w/m/*; do
-        case $left in */w/m | */config.json | */preprocessor_config.json) continue ;; esac # a folder without weights is no model
+        case $left in */w/m | */config.json | */*_config.json | */tokenizer.json) continue ;; esac # a folder without weights is no model
         [ ! -e "$left" ] || why="$why; left $left"
     done
     if [ -z "$why" ]; then
@@ -102,15 +102,30 @@ if [ -n "$all" ]; then
     sweep tokenize --tokenizer data/tokenizer --whole "$T/text" --threads 1
     echo '[84, 486, 300, 127]' >"$T/ids"
     sweep tokenize --tokenizer data/tokenizer --json --decode "$T/ids" --threads 1
-    sweep init -c micro -o @/m --max-shard-bytes 40000 --threads 1
+    sweep init -c micro -o @/m --force --max-shard-bytes 40000 --threads 1
+    printf 'red\nblue ball\n' >"$T/lines"
+    printf '{"image": "%s", "question": "How many?"}\n' $picture >"$T/questions"
+    "$V" embed-text --model "$T/m" --texts "$T/lines" -o "$T/e" -q
+    sweep depth --model "$T/m" $picture data/samples/street.png -o @/d --npy --colormap --threads 1
+    sweep segment --model "$T/m" $picture data/samples/street.png -o @/d --text red --text blue --npy --overlay --threads 1
+    sweep segment --model "$T/m" $picture -o @/d --text-embedding "$T/e" --overlay --size 56 --threads 1
+    sweep caption --model "$T/m" $picture --max-tokens 3 --threads 1
+    sweep ask --model "$T/m" --batch "$T/questions" --json --max-tokens 3 --threads 1
+    sweep embed-text --model "$T/m" --texts "$T/lines" -o @/x --threads 1
+    sweep init -c micro --parts text -o @/m --force --threads 1
     stride=13
     if sanitized; then
         sweep encode --model "$T/m" $picture -o @/x --layers 0,2 --pca @/y.png --threads 1
         sweep golden make tower-micro -o @/x --threads 1
         sweep golden check "$T/f" "$T/a" --json --threads 1
-        sweep init -c micro -o @/m --max-shard-bytes 40000 --threads 1
+        sweep init -c micro -o @/m --force --max-shard-bytes 40000 --threads 1
         sweep tokenize --tokenizer data/tokenizer --json --special "$T/texts" --threads 1
         sweep tokenize --tokenizer data/tokenizer --whole "$T/text" --threads 1
+        sweep depth --model "$T/m" $picture data/samples/street.png -o @/d --npy --colormap --threads 1
+        sweep segment --model "$T/m" $picture -o @/d --text red --text blue --npy --overlay --threads 1
+        sweep segment --model "$T/m" $picture -o @/d --text-embedding "$T/e" --overlay --size 56 --threads 1
+        sweep ask --model "$T/m" --batch "$T/questions" --json --max-tokens 3 --threads 1
+        sweep embed-text --model "$T/m" --texts "$T/lines" -o @/x --threads 1
     else
         echo "FAILED: a command with sanitizers: $(tail -n 3 "$T/log")" | tee -a "$T/failed"
     fi

@@ -106,7 +106,7 @@ nothing
 
 # ---- init
 run 0 "init" init -c micro --seed 5 -o "$T/m"
-prints "34928 parameters in 43 tensors"
+prints "58896 parameters in 282 tensors"
 run 0 "init again" init -c micro --seed 5 -o "$T/m2" --threads 2
 run 0 "init with another seed" init -c micro --seed 6 -o "$T/m3" -q
 claim "--quiet prints nothing" test ! -s "$T/out"
@@ -115,7 +115,7 @@ claim "another seed, other weights" test "$(cmp -s "$T/m/model.safetensors" "$T/
 run 0 "init in bf16 and shards" init -c micro -o "$T/m4" --dtype BF16 --max-shard-bytes 20000
 claim "an index" test -s "$T/m4/model.safetensors.index.json"
 run 0 "info of shards" info "$T/m4" --tensors
-prints BF16 visual.merger.mlp.2.bias 34928
+prints BF16 visual.merger.mlp.2.bias 34928 # the tower's sum
 printf '{"vision_config": {"embed_dim": 16, "num_heads": 2}, "preprocesor": {}}' >"$T/bad.json"
 run 3 "a wrong key" init -c "$T/bad.json" -o "$T/w/m"
 says bad.json preprocesor
@@ -131,12 +131,23 @@ says --config
 nothing
 run 3 "a place that cannot be written" init -c micro -o "$T/m/config.json/x"
 says "$T/m/config.json/x"
+run 0 "only two parts" init -c micro -o "$T/vd" --parts vision,depth
+prints "39809 parameters in 107 tensors"
+claim "no tokenizer without text" test ! -e "$T/vd/tokenizer.json"
+run 0 "the language model" init -c micro -o "$T/lm" --parts text --seed 5
+prints "12904 parameters in 24 tensors"
+for f in tokenizer.json tokenizer_config.json generation_config.json; do claim "text brings $f" cmp "$T/lm/$f" "data/tokenizer/$f"; done
+for bad in vision,dept ,vision "vision depth" all; do
+    run 2 "parts that are none: $bad" init -c micro -o "$T/w/m" --parts "$bad"
+    says --parts "expected vision, projector, text, depth or mask" "found \""
+done
+nothing
 
 # ---- info
 run 0 "info of a configuration" info paper
-prints 675759104 644.45
+prints 675759104 644.45 36709888 35.009 38812097 37.014 918528 6476 4058340 1048832
 run 0 "info as JSON" info micro --json
-prints '"parameters": 34928'
+prints '"parameters": 58896'
 run 3 "info of nothing" info "$T/none.safetensors"
 says none.safetensors
 run 3 "info of a text" info tests/cli/run.sh
@@ -276,6 +287,264 @@ run 2 "no model" encode "$S/shapes.png" -o "$T/w/x"
 says --model
 run 2 "no picture" encode --model "$T/m" -o "$T/w/x"
 nothing
+
+# ---- pictures of the heads
+# side WIDTHxHEIGHT FILE: the size of a picture that was written
+side() {
+    run 0 "the size of $2" pixels "$2" -o "$T/p.safetensors"
+    prints "$1"
+}
+# bytes N FILE: its size; an npy of float32 has 128 bytes before 4 for each number
+bytes() { claim "$2 has $1 bytes" test "$(wc -c <"$2")" -eq "$1"; }
+# poke FILE TENSOR BYTES: writes over the first bytes of a tensor
+poke() {
+    header=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+    at=$(head -c $((8 + header)) "$1" | grep -ao "\"$2\":{[^}]*}" | sed 's/.*data_offsets":\[\([0-9]*\),.*/\1/')
+    printf "$3" | dd of="$1" bs=1 seek=$((8 + header + at)) conv=notrunc 2>/dev/null
+}
+bias=depth_head.scratch.output_conv2.2.bias
+# the numbers of an npy of float32, one a line; the first channel of a picture of N pixels that the model sees as it is, the high bytes
+floats() { tail -c +129 "$1" | od -An -v -tf4 | awk '{ for (i = 1; i <= NF; i++) print $i }'; }
+channel() {
+    "$V" pixels "$1" -o "$T/p.safetensors" -q && tail -c $((3 * $2)) "$T/p.safetensors" | od -An -v -tu1 |
+        awk '{ for (i = 1; i <= NF; i++) if (n++ % 3 == 0) print $i }'
+}
+
+# ---- depth
+dep() {
+    status=$1 what=$2
+    shift 2
+    run "$status" "$what" depth --model "$T/m" "$@"
+}
+dep 0 "two maps" "$S/shapes.png" "$S/street.png" -o "$T/d" --npy --colormap
+prints "shapes.png: 448x336, seen at 252x168, disparity" "street.png: 360x480, seen at 168x252"
+claim "four files a picture" test "$(ls "$T/d" | tr '\n' ' ')" = "shapes.depth-color.png shapes.depth.json shapes.depth.npy shapes.depth.png street.depth-color.png street.depth.json street.depth.npy street.depth.png "
+for f in depth depth-color; do
+    side 448x336 "$T/d/shapes.$f.png"
+    side 360x480 "$T/d/street.$f.png"
+done
+bytes $((128 + 4 * 448 * 336)) "$T/d/shapes.depth.npy"
+bytes $((128 + 4 * 360 * 480)) "$T/d/street.depth.npy"
+floats "$T/d/shapes.depth.npy" >"$T/numbers"
+awk 'NR == FNR { if (NR == 1) lo = hi = $1; if ($1 < lo) lo = $1; if ($1 > hi) hi = $1; next }
+     { print int(int(65535 * ($1 - lo) / (hi - lo) + 0.5) / 256) }' "$T/numbers" "$T/numbers" >"$T/want"
+channel "$T/d/shapes.depth.png" $((448 * 336)) >"$T/grey"
+# the numbers are printed with eight digits
+claim "linear from the least to the greatest" test "$(paste "$T/want" "$T/grey" | awk '$1 != $2' | wc -l)" -le 15
+claim "16 bits of grey" test "$(od -An -tu1 -j24 -N2 "$T/d/shapes.depth.png" | tr -d ' ')" = 160
+claim "the limits" grep -qE '^\{"min": 0\.0[0-9]+, "max": 0\.[0-9]+, "size": \[336, 448\], "seen_at": \[168, 252\]\}$' "$T/d/shapes.depth.json"
+dep 0 "one map, one thread" "$S/street.png" -o "$T/d1/" --threads 1 -q
+claim "--quiet prints nothing" test ! -s "$T/out"
+claim "two files, without being asked for more" test "$(ls "$T/d1" | tr '\n' ' ')" = "street.depth.json street.depth.png "
+for f in json png; do claim "the same $f alone and with one thread" cmp "$T/d/street.depth.$f" "$T/d1/street.depth.$f"; done
+dep 0 "squashed" "$S/shapes.png" -o "$T/d2" --size 112
+prints "448x336, seen at 112x112"
+side 448x336 "$T/d2/shapes.depth.png"
+claim "another map" test "$(cmp -s "$T/d/shapes.depth.png" "$T/d2/shapes.depth.png"; echo $?)" -eq 1
+dep 0 "over an older one" "$S/street.png" -o "$T/d2"
+for bad in 100 27 65536; do
+    dep 2 "a size that is none: $bad" "$S/shapes.png" -o "$T/w/d" --size $bad
+    says --size "multiple of 28" "found $bad"
+done
+mkdir "$T/same"
+cp "$S/shapes.png" "$T/same/street.jpg" # what is in it decides, not its name
+dep 2 "two of one name" "$S/shapes.png" "$S/street.png" "$T/same/street.jpg" -o "$T/w/d"
+says "$S/street.png" "$T/same/street.jpg" "different names"
+dep 2 "the same picture twice" "$S/street.png" "$S/street.png" -o "$T/w/d"
+says "different names"
+for f in cut hurt text empty none; do
+    dep 3 "one of three is bad: $f" "$S/shapes.png" "$T/$f.png" "$S/street.png" -o "$T/w/d"
+    says "$f.png"
+done
+run 2 "no model" depth "$S/shapes.png" -o "$T/w/d"
+says --model
+dep 2 "no folder" "$S/shapes.png"
+says -o
+dep 2 "no picture" -o "$T/w/d"
+says "depth IMAGE"
+run 3 "a model without the head" depth "$S/shapes.png" -m "$T/lm" -o "$T/w/d"
+says "$T/lm" "vision tower"
+dep 3 "a folder in no folder" "$S/shapes.png" -o "$T/w/no/d"
+says "$T/w/no/d"
+dep 3 "a file in the place of the folder" "$S/shapes.png" -o "$T/cut.png"
+says "$T/cut.png" "expected a folder"
+mkdir "$T/d3" "$T/d3/street.depth.png"
+dep 3 "a folder in the place of a file" "$S/shapes.png" "$S/street.png" -o "$T/d3" --colormap
+says "$T/d3/street.depth.png"
+claim "and the other picture's files are gone again" test "$(ls "$T/d3")" = street.depth.png
+cp -r "$T/m" "$T/dead"
+poke "$T/dead/model.safetensors" $bias '\000\000\200\277' # -1: the last ReLU is shut
+"$V" depth "$S/shapes.png" -m "$T/dead" -o "$T/d4" --colormap >"$T/out" 2>"$T/err"
+claim "a map that is the same everywhere" test $? -eq 0
+claim "is warned about" grep -q "warning: .*shapes.png: the disparity is 0 everywhere" "$T/err"
+claim "and its limits are equal" grep -qF '"min": 0.0, "max": 0.0' "$T/d4/shapes.depth.json"
+run 0 "it is" pixels "$T/d4/shapes.depth-color.png" -o "$T/p.safetensors"
+run 0 "mid grey" pixels "$T/d4/shapes.depth.png" -o "$T/p2.safetensors"
+claim "in both pictures" cmp "$T/p.safetensors" "$T/p2.safetensors"
+poke "$T/dead/model.safetensors" $bias '\000\000\300\177' # NaN
+run 5 "a map that is not finite" depth "$S/shapes.png" -m "$T/dead" -o "$T/w/d"
+says shapes.png disparity nan
+nothing
+
+# ---- embed-text
+emb() {
+    status=$1 what=$2
+    shift 2
+    run "$status" "$what" embed-text --model "$T/lm" "$@"
+}
+printf 'the red ball\n\ncaf\303\251\n' >"$T/texts"
+emb 0 "three texts" --texts "$T/texts" -o "$T/e.safetensors"
+prints "e.safetensors: 3 texts, 16 numbers each"
+run 0 "what is in it" info "$T/e.safetensors" --tensors
+prints embeddings "[3,16]"
+claim "the texts are in it" grep -qF '"texts":"[\"the red ball\",\"\",\"café\"]"' "$T/e.safetensors"
+emb 0 "cut" --texts "$T/texts" -o "$T/e6.safetensors" --dim 6 --threads 1
+prints "6 numbers each"
+emb 0 "with an instruction" --texts "$T/texts" -o "$T/ei.safetensors" --instruct "Find it"
+run 1 "which changes them" diff "$T/e.safetensors" "$T/ei.safetensors"
+emb 2 "wider than the model" --texts "$T/texts" -o "$T/w/e" --dim 17
+says --dim "1 to 16" "found 17"
+emb 3 "texts that are not there" --texts "$T/none" -o "$T/w/e"
+says "$T/none"
+run 3 "a model without language" embed-text -m "$T/vd" --texts "$T/texts" -o "$T/w/e"
+says "$T/vd" "a language model (text_config)"
+emb 2 "no texts" -o "$T/w/e"
+says --texts
+emb 2 "no output" --texts "$T/texts"
+says -o
+nothing
+
+# ---- segment
+seg() {
+    status=$1 what=$2
+    shift 2
+    run "$status" "$what" segment --model "$T/m" "$@"
+}
+seg 0 "two pictures, two texts" "$S/shapes.png" "$S/street.png" --text "the red ball" -t café -o "$T/s" --overlay --npy
+prints "shapes.png: 448x336, seen at 252x168" "0:" "%  the red ball" "1:" "%  café" "street.png: 360x480, seen at 168x252"
+claim "five files a picture" test "$(ls "$T/s" | tr '\n' ' ')" = "shapes.0.logits.npy shapes.0.mask.png shapes.1.logits.npy shapes.1.mask.png shapes.overlay.png street.0.logits.npy street.0.mask.png street.1.logits.npy street.1.mask.png street.overlay.png "
+for f in 0.mask 1.mask overlay; do
+    side 448x336 "$T/s/shapes.$f.png"
+    side 360x480 "$T/s/street.$f.png"
+done
+bytes $((128 + 4 * 448 * 336)) "$T/s/shapes.1.logits.npy"
+floats "$T/s/shapes.0.logits.npy" | awk '{ print ($1 > 0 ? 255 : 0) }' >"$T/want"
+channel "$T/s/shapes.0.mask.png" $((448 * 336)) >"$T/grey"
+claim "the mask is where the logit is above 0" cmp "$T/want" "$T/grey"
+claim "8 bits of grey" test "$(od -An -tu1 -j24 -N2 "$T/s/shapes.0.mask.png" | tr -d ' ')" = 80
+claim "another text, other logits" test "$(cmp -s "$T/s/shapes.0.logits.npy" "$T/s/shapes.1.logits.npy"; echo $?)" -eq 1
+seg 0 "the same by a file, the other way round" "$S/street.png" -e "$T/e.safetensors" -t café -t "the red ball" -o "$T/s1" --npy --threads 1 -q
+claim "--quiet prints nothing" test ! -s "$T/out"
+claim "no overlay without being asked" test "$(ls "$T/s1" | tr '\n' ' ')" = "street.0.logits.npy street.0.mask.png street.1.logits.npy street.1.mask.png "
+for k in 0 1; do # the model's own language model is lm
+    claim "mask $k" cmp "$T/s1/street.$k.mask.png" "$T/s/street.$((1 - k)).mask.png"
+done
+seg 0 "all texts of the file" "$S/street.png" --text-embedding "$T/e.safetensors" -o "$T/s2"
+prints "2:" "%  café"
+claim "three masks" test "$(ls "$T/s2" | tr '\n' ' ')" = "street.0.mask.png street.1.mask.png street.2.mask.png "
+seg 0 "texts by another folder, squashed" "$S/street.png" -t café --text-encoder "$T/lm" -o "$T/s3" --size 56
+prints "seen at 56x56"
+seg 2 "no text" "$S/street.png" -o "$T/w/s"
+says --text --text-embedding
+seg 2 "two ways to embed" "$S/street.png" -t x -e "$T/e.safetensors" --text-encoder "$T/lm" -o "$T/w/s"
+says --text-embedding --text-encoder
+seg 3 "a text that the file has not" "$S/street.png" -t café -t "a tree" -e "$T/e.safetensors" -o "$T/w/s"
+says e.safetensors "a tree"
+seg 3 "embeddings that are too short" "$S/street.png" -e "$T/e6.safetensors" -o "$T/w/s"
+says e6.safetensors "[3, 16 or more]"
+seg 3 "a file without texts" "$S/street.png" -e "$T/m/model.safetensors" -o "$T/w/s"
+says model.safetensors "metadata texts"
+: >"$T/notexts"
+emb 0 "no text at all" --texts "$T/notexts" -o "$T/e0.safetensors"
+seg 3 "a file of no texts" "$S/street.png" -e "$T/e0.safetensors" -o "$T/w/s"
+says e0.safetensors "a text at least"
+run 3 "a model without the head" segment "$S/street.png" -m "$T/vd" -t x -o "$T/w/s"
+says "$T/vd" "a segmentation head (mask_head)"
+run 0 "a tower and a segmentation head" init -c micro -o "$T/vm" --parts vision,mask
+run 3 "and no language model" segment "$S/street.png" -m "$T/vm" -t x -o "$T/w/s"
+says "$T/vm" "a language model"
+seg 3 "an encoder that is not there" "$S/street.png" -t x --text-encoder "$T/none" -o "$T/w/s"
+says "$T/none"
+seg 2 "two of one name" "$S/street.png" "$T/same/street.jpg" -t x -o "$T/w/s"
+says "$T/same/street.jpg"
+seg 2 "a size that is none" "$S/street.png" -t x -o "$T/w/s" --size 30
+says --size "multiple of 28"
+seg 2 "a text without its value" "$S/street.png" -o "$T/w/s" --text
+says --text
+for f in cut hurt text empty none; do
+    seg 3 "one of three is bad: $f" "$S/shapes.png" "$T/$f.png" "$S/street.png" -t x -o "$T/w/s" --overlay
+    says "$f.png"
+done
+mkdir "$T/s4" "$T/s4/street.1.mask.png"
+seg 3 "a folder in the place of a file" "$S/shapes.png" "$S/street.png" -t x -t y -o "$T/s4" --overlay
+says "$T/s4/street.1.mask.png"
+claim "and all that was written is gone again" test "$(ls "$T/s4")" = street.1.mask.png
+nothing
+
+# ---- caption and ask
+cap() {
+    status=$1 what=$2
+    shift 2
+    run "$status" "$what" caption --model "$T/m" --max-tokens 4 "$@"
+}
+ask() {
+    status=$1 what=$2
+    shift 2
+    run "$status" "$what" ask --model "$T/m" --max-tokens 4 "$@"
+}
+cap 0 "two captions" "$S/shapes.png" "$S/street.png" --temperature 1 --seed 3
+prints "$S/shapes.png: " "$S/street.png: "
+cp "$T/out" "$T/captions"
+cap 0 "the same seed, one thread" "$S/shapes.png" "$S/street.png" --temperature 1 --seed 3 --threads 1
+claim "says the same" cmp "$T/out" "$T/captions"
+cap 0 "another seed" "$S/shapes.png" "$S/street.png" --temperature 1 --seed 4
+claim "says something else" test "$(cmp -s "$T/out" "$T/captions"; echo $?)" -eq 1
+cap 0 "a caption as JSON" "$S/shapes.png" --json --prompt "What is this?"
+prints "{\"image\":\"$S/shapes.png\",\"question\":\"What is this?\",\"answer\":\"" '"tokens":4,"stopped":false}'
+claim "one line" test "$(wc -l <"$T/out")" -eq 1
+cap 3 "one of two is bad" "$S/shapes.png" "$T/cut.png"
+says cut.png
+claim "and nothing is said" test ! -s "$T/out"
+ask 0 "a question" "$S/shapes.png" --question "How many?" --json --temperature 1 --top-k 20 --top-p 0.9 --repetition-penalty 1.1
+prints '"question":"How many?"' '"tokens":4'
+printf '{"image": "%s", "question": "How many?"}\n{"image": "%s", "question": "Is it red?"}\n' "$S/shapes.png" "$S/street.png" >"$T/q.jsonl"
+ask 0 "two questions" --batch "$T/q.jsonl" --json
+claim "two lines" test "$(wc -l <"$T/out")" -eq 2
+prints '"question":"Is it red?"'
+ask 0 "two questions in words" --batch "$T/q.jsonl"
+prints "$S/street.png: "
+ask 2 "questions and a picture" "$S/shapes.png" --batch "$T/q.jsonl"
+says --batch
+ask 2 "questions and a question" --batch "$T/q.jsonl" -q x
+says --batch --question
+ask 2 "a picture and no question" "$S/shapes.png"
+says --question
+ask 2 "no picture" -q x
+says IMAGE --batch
+ask 2 "two pictures" "$S/shapes.png" "$S/street.png" -q x
+says "ask IMAGE"
+for bad in '{"image": 3, "question": "b"}' '{"image": "x.png"}' '{"question": "b"}' '{"image": ' '[]' '{"image": "x.png", "question": 1}' '{"image": "x", "image": "y", "question": "b"}'; do
+    printf '{"image": "%s", "question": "a?"}\n%s\n' "$S/shapes.png" "$bad" >"$T/bad.jsonl"
+    ask 3 "a line that is none: $bad" --batch "$T/bad.jsonl" --json
+    says "bad.jsonl:2: "
+    claim "nothing is said" test ! -s "$T/out"
+done
+printf '{"image": "%s", "question": "a?"}\n{"image": "%s", "question": "a?"}\n' "$S/shapes.png" "$T/none.png" >"$T/bad.jsonl"
+ask 3 "a picture of a line is not there" --batch "$T/bad.jsonl" --json
+says none.png
+claim "nothing is said" test ! -s "$T/out"
+ask 3 "questions that are not there" --batch "$T/none"
+says "$T/none"
+ask 2 "no tokens" "$S/shapes.png" -q x --max-tokens 0
+says "at least 1" 0
+ask 2 "too much of the mass" "$S/shapes.png" -q x --top-p 2
+says "at most 1" 2
+ask 2 "a temperature below 0" "$S/shapes.png" -q x --temperature -1
+says --temperature -1
+run 3 "a model without language" ask "$S/shapes.png" -m "$T/vd" -q x
+says "$T/vd" "a language model (text_config)"
+run 3 "a model without a tower" caption "$S/shapes.png" -m "$T/lm"
+says "$T/lm" "vision tower"
 
 # ---- golden and diff
 run 0 "golden make" golden make tower-micro -o "$T/a.safetensors"

@@ -1,0 +1,636 @@
+/* Reports: a page is well-formed and needs nothing else; numbers of a made-up log stand where the axes say, read back from the page
+ * alone; pictures are those of the scenes; what is missing is left out with a sentence. */
+#include "eval/report_parts.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <sys/stat.h>
+
+#include "../train/train.h"
+#include "eval/evaluate_parts.h"
+#include "io/file.h"
+
+/* ---- pages --------------------------------------------------------------------------------------------------------------------------- */
+static char *slurp(const char *path)
+{
+    vv_map map;
+    VVT_OK(vv_map_open(&map, path, err));
+    char *text = malloc((size_t)map.bytes + 1);
+    memcpy(text, map.data, (size_t)map.bytes);
+    text[map.bytes] = 0;
+    vv_map_close(&map);
+    return text;
+}
+
+/* Tags are closed in order, attributes quoted, < and & nowhere else. */
+static void expect_well_formed(const char *text)
+{
+    enum { DEEP = 32 };
+    char open[DEEP][24];
+    int n = 0;
+    const char *p = text + strlen("<!DOCTYPE html>\n");
+    ck_assert(!strncmp(text, "<!DOCTYPE html>\n", strlen("<!DOCTYPE html>\n")));
+    for (; *p; p++) {
+        ck_assert_msg(*p != '>' || n > 0, "outside: %.40s", p);
+        if (*p == '&')
+            ck_assert_msg(!strncmp(p, "&amp;", 5) || !strncmp(p, "&lt;", 4) || !strncmp(p, "&gt;", 4) ||
+                              !strncmp(p, "&quot;", 6),
+                          "%.40s", p);
+        if (*p != '<') continue;
+        const int closes = p[1] == '/';
+        const char *name = p + 1 + closes;
+        const size_t length = strcspn(name, " />");
+        ck_assert_msg(length > 0 && length < 24, "%.40s", p);
+        const char *end = name;
+        for (int quoted = 0; *end && (quoted || *end != '>'); end++) {
+            quoted ^= *end == '"';
+            ck_assert_msg(*end != '<', "%.60s", p);
+        }
+        ck_assert_msg(*end == '>', "%.60s", p);
+        if (closes) {
+            ck_assert_msg(n > 0 && strlen(open[n - 1]) == length && !strncmp(open[n - 1], name, length),
+                          "%.40s closes %s", p, n > 0 ? open[n - 1] : "nothing");
+            n--;
+        } else if (end[-1] != '/') {
+            ck_assert(n < DEEP);
+            snprintf(open[n++], sizeof open[0], "%.*s", (int)length, name);
+        }
+        p = end;
+    }
+    ck_assert_int_eq(n, 0);
+}
+
+/* Nothing is fetched and nothing runs: every src is data. */
+static void expect_alone(const char *text)
+{
+    static const char *const no[] = {"http", "<script", "<link", "href", "url(", "@import", "@font-face", "<iframe"};
+    char *tags = strdup(text),
+         *style = strndup(strstr(text, "<style>"), (size_t)(strstr(text, "</style>") - strstr(text, "<style>")));
+    for (const char *p = strstr(text, "src="); p; p = strstr(p + 1, "src="))
+        ck_assert(!strncmp(p, "src=\"data:image/png;base64,", 27));
+    for (char *p = tags; *p; p++) { /* what is in pictures and words is no markup */
+        if (!strncmp(p, "base64,", 7)) memset(p + 7, '.', strcspn(p + 7, "\""));
+        if (*p == '>') memset(p + 1, '.', strcspn(p + 1, "<"));
+    }
+    for (size_t k = 0; k < sizeof no / sizeof *no; k++)
+        ck_assert_msg(!strstr(tags, no[k]) && !strstr(style, no[k]), "%s", no[k]);
+    for (const char *p = strstr(tags, " on"); p; p = strstr(p + 1, " on")) /* onload="..." */
+        ck_assert_msg(p[3 + strspn(p + 3, "abcdefghijklmnopqrstuvwxyz")] != '=', "%.40s", p);
+    free(style);
+    free(tags);
+}
+
+static char *report(const vv_report_options *o)
+{
+    VVT_OK(vv_report_write(o, err));
+    char *text = slurp(o->out);
+    expect_well_formed(text);
+    expect_alone(text);
+    return text;
+}
+
+/* ---- made-up logs ---------------------------------------------------------------------------------------------------------------------- */
+static const char *folder(const char *name)
+{
+    const char *path = vvt_path(name);
+    VVT_OK(vv_dir_make(path, err));
+    return path;
+}
+
+static const char *with_log(const char *name, const char *log)
+{
+    char file[80];
+    folder(name);
+    snprintf(file, sizeof file, "%s/log.jsonl", name);
+    vvt_write(file, log, strlen(log));
+    return vvt_path(name);
+}
+
+/* The tick labels of class `of` in the figure: position (x, or y) and value of each; how many. */
+static int ticks(const char *figure, const char *of, const char *coordinate, double at[], double value[])
+{
+    char start[40], where[16];
+    const char *end = strstr(figure, "</figure>");
+    int n = 0;
+    snprintf(start, sizeof start, "<text class=\"%s\"", of);
+    snprintf(where, sizeof where, " %s=\"", coordinate);
+    for (const char *p = strstr(figure, start); p && p < end && n < 64; p = strstr(p + 1, start)) {
+        at[n] = strtod(strstr(p, where) + strlen(where), NULL);
+        value[n++] = strtod(strchr(p, '>') + 1, NULL);
+    }
+    return n;
+}
+
+/* Numbers back from a path, by the first and the last label of each axis. */
+typedef struct {
+    double x0, x1, u0, u1, y0, y1, v0, v1;
+    int log;
+} axes;
+
+static axes axes_of(const char *figure, int log)
+{
+    double at[64], value[64];
+    const int y = ticks(figure, "tick", "y", at, value);
+    ck_assert_int_ge(y, 2);
+    axes a = {.y0 = at[0], .y1 = at[y - 1], .v0 = value[0], .v1 = value[y - 1], .log = log};
+    const int x = ticks(figure, "update", "x", at, value);
+    ck_assert_int_ge(x, 2);
+    a.x0 = at[0];
+    a.u0 = value[0];
+    a.x1 = at[x - 1];
+    a.u1 = value[x - 1];
+    return a;
+}
+
+static int points(const char *figure, const char *classes, const axes *a, double update[], double value[])
+{
+    char start[80];
+    snprintf(start, sizeof start, "<path class=\"line %s\" d=\"", classes);
+    const char *p = strstr(figure, start);
+    int n = 0;
+    ck_assert_msg(p && p < strstr(figure, "</figure>"), "no line %s", classes);
+    for (p += strlen(start); *p != '"'; n++) {
+        ck_assert(*p == 'M' || *p == 'L');
+        char *end;
+        const double x = strtod(p + 1, &end), y = strtod(end, &end);
+        const double share = (y - a->y0) / (a->y1 - a->y0);
+        update[n] = a->u0 + (x - a->x0) / (a->x1 - a->x0) * (a->u1 - a->u0);
+        value[n] = a->log ? a->v0 * pow(a->v1 / a->v0, share) : a->v0 + share * (a->v1 - a->v0);
+        p = end;
+    }
+    return n;
+}
+
+static const char *figure_of(const char *page, const char *title)
+{
+    char start[80];
+    snprintf(start, sizeof start, "<figcaption><b>%s.</b>", title);
+    const char *p = strstr(page, start);
+    ck_assert_msg(p != NULL, "no figure %s", title);
+    return p;
+}
+
+/* Four updates of one stage, whose numbers come back from the figure: losses on a linear axis, norms on a logarithmic one. */
+START_TEST(numbers)
+{
+    static const double loss[] = {3.25, 1.5, 2.125, 0.75}, norm[] = {420, 3.5, 0.02, 1};
+    char log[4000] =
+        "{\"kind\":\"start\",\"stage\":\"a<b&c\",\"updates\":9,\"parameters\":7,\"trainable\":5,\"threads\":1}\n";
+    for (int i = 0; i < 4; i++)
+        snprintf(log + strlen(log), sizeof log - strlen(log),
+                 "{\"kind\":\"update\",\"stage\":\"a<b&c\",\"update\":%d,\"loss\":{\"caption\":%.17g,\"total\":1},"
+                 "\"parts\":{},"
+                 "\"lr\":{\"visual\":0.001},\"grad_norm\":%.17g,\"seconds\":%d}\n",
+                 i + 1, loss[i], norm[i], i);
+    strcat(log, "{\"kind\":\"upd"); /* ended while it wrote */
+    const vv_report_options o = {.run = with_log("made", log), .out = vvt_path("made.html"), .scenes = 3};
+    char *page = report(&o);
+    for (int k = 0; k < 2; k++) {
+        const char *figure = figure_of(page, k ? "Gradient norm" : "Captions and answers");
+        const axes a = axes_of(figure, k);
+        double update[64], value[64];
+        ck_assert_int_eq(points(figure, k ? "smooth ink" : "smooth caption", &a, update, value), 4);
+        for (int i = 0; i < 4; i++) {
+            const double want = k ? norm[i] : loss[i];
+            ck_assert_msg(fabs(update[i] - (i + 1)) < 1e-3, "%d: at update %g", i, update[i]);
+            ck_assert_msg(fabs(value[i] - want) < 1e-3 * fabs(want), "%d: %g, expected %g", i, value[i], want);
+        }
+    }
+    ck_assert_ptr_nonnull(strstr(page, "a&lt;b&amp;c"));
+    ck_assert_ptr_nonnull(strstr(page, "<td class=\"n\">4 of 9</td>"));
+    ck_assert_ptr_nonnull(strstr(page, "no gradients of single tasks"));
+    ck_assert_ptr_nonnull(strstr(page, "has no model yet"));
+    ck_assert_ptr_nonnull(strstr(page, "No files of versavit probe"));
+    ck_assert_ptr_nonnull(strstr(page, "No file of versavit eval"));
+    ck_assert_ptr_null(strstr(page, "<b>Depth.</b>"));
+    free(page);
+}
+END_TEST
+
+/* A long stage: the page stays small, a spike of one update keeps its place and height, the thick line is the mean. */
+START_TEST(long_stage)
+{
+    enum { N = 20000, SPIKE = 12345 };
+    char *log = malloc(N * 160), *to = log;
+    for (int i = 1; i <= N; i++)
+        to += sprintf(
+            to, "{\"kind\":\"update\",\"stage\":\"s\",\"update\":%d,\"loss\":{\"depth\":%g},\"grad_norm\":1}\n", i,
+            i == SPIKE ? 40.0
+            : i % 2    ? 1.0
+                       : 3.0);
+    const vv_report_options o = {.run = with_log("long", log), .out = vvt_path("long.html")};
+    char *page = report(&o);
+    ck_assert_uint_lt(strlen(page), 300000);
+    static double update[N], value[N];
+    const char *figure = figure_of(page, "Depth");
+    const axes a = axes_of(figure, 0);
+    int n = points(figure, "raw depth", &a, update, value), top = 0;
+    for (int i = 0; i < n; i++) top = value[i] > value[top] ? i : top;
+    ck_assert_msg(fabs(update[top] - SPIKE) < 1 && fabs(value[top] - 40) < 0.1, "%g %g", update[top], value[top]);
+    n = points(figure, "smooth depth", &a, update, value);
+    ck_assert_int_gt(n, 500);
+    for (int i = 0; i < n; i++)
+        ck_assert_msg(fabs(value[i] - (fabs(update[i] - SPIKE) <= 400 ? 2 + 38.0 / 801 : 2)) < 0.03, "%g: %g",
+                      update[i], value[i]);
+    free(page);
+    free(log);
+}
+END_TEST
+
+/* Bars are as high as the means of the norms, cells as coloured as the cosines; a layer without gradients is left out. */
+START_TEST(gradients)
+{
+    static const char log[] =
+        "{\"kind\":\"update\",\"stage\":\"s\",\"update\":1,\"loss\":{\"caption\":1},\"grad_norm\":1}\n"
+        "{\"kind\":\"gradients\",\"stage\":\"s\",\"update\":5,\"layers\":["
+        "{\"layer\":\"visual.blocks.0\",\"norm\":{\"caption\":0.1,\"depth\":30},\"cosine\":{\"caption.depth\":0.8}},"
+        "{\"layer\":\"visual.merger\",\"norm\":{\"caption\":0,\"depth\":0},\"cosine\":{\"caption.depth\":0}},"
+        "{\"layer\":\"visual.blocks.1\",\"norm\":{\"caption\":1,\"depth\":1},\"cosine\":{\"caption.depth\":0}}]}\n"
+        "{\"kind\":\"gradients\",\"stage\":\"s\",\"update\":9,\"layers\":["
+        "{\"layer\":\"visual.blocks.0\",\"norm\":{\"caption\":0.3,\"depth\":10},\"cosine\":{\"caption.depth\":-0.8}},"
+        "{\"layer\":\"visual.merger\",\"norm\":{\"caption\":0,\"depth\":0},\"cosine\":{\"caption.depth\":0}},"
+        "{\"layer\":\"visual.blocks.1\",\"norm\":{\"caption\":1,\"depth\":1},\"cosine\":{\"caption.depth\":0.4}}]}\n";
+    static const double norm[] = {0.2, 20, 1, 1};
+    static const char *const colour[] = {"#0072b2", "#ebebeb", "#d55e00", "#76afcf"}; /* columns of two layers */
+    const vv_report_options o = {.run = with_log("gradients", log), .out = vvt_path("gradients.html")};
+    char *page = report(&o);
+    const char *bars = strstr(page, "Norms of the tasks"), *maps = strstr(page, "Cosines between the tasks"), *p = bars;
+    double at[64], value[64];
+    const int n = ticks(bars, "tick", "y", at, value);
+    ck_assert_int_ge(n, 2);
+    for (int i = 0; i < 4; i++) {
+        p = strstr(p + 1, "<rect class=\"bar ");
+        ck_assert(p && p < maps && !strncmp(p + 17, i % 2 ? "depth\"" : "caption\"", i % 2 ? 6 : 8));
+        const double y = strtod(strstr(p, " y=\"") + 4, NULL), share = (y - at[0]) / (at[n - 1] - at[0]);
+        const double got = value[0] * pow(value[n - 1] / value[0], share);
+        ck_assert_msg(fabs(got - norm[i]) < 1e-3 * norm[i], "bar %d: %g, expected %g", i, got, norm[i]);
+    }
+    p = maps;
+    for (int i = 0; i < 4; i++) {
+        p = strstr(p + 1, "fill=\"#");
+        ck_assert_msg(p && !strncmp(p + 6, colour[i], 7), "cell %d: %.7s, expected %s", i, p + 6, colour[i]);
+    }
+    ck_assert_ptr_nonnull(strstr(page, "caption and depth</td><td class=\"n\">+0.100</td><td class=\"n\">25</td>"));
+    ck_assert_ptr_null(strstr(page, ">merger<"));
+    free(page);
+}
+END_TEST
+
+START_TEST(escapes)
+{
+    vv_page p = {0};
+    vv_page_text(&p, "a<b>&\"\x01\xff\xc3\xa9\xe2\x82");
+    ck_assert_str_eq(p.text, "a&lt;b&gt;&amp;&quot;\xef\xbf\xbd\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd");
+    vv_page_free(&p);
+}
+END_TEST
+
+/* Whatever the range, an axis holds it, ends at round numbers, and has some. */
+START_TEST(ranges)
+{
+    static const double ends[][2] = {{0, 1},          {0, 0},     {-3, -3},       {1e-300, 1e-300},
+                                     {-1e300, 1e300}, {0.1, 0.3}, {1e5, 1e5 + 1}, {7, 7 + 1e-12},
+                                     {0.02, 420},     {1, 1},     {1, 10},        {3e-8, 9e11}};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        for (int log = 0; log < 2; log++) {
+            const double lo = ends[i][0], hi = ends[i][1];
+            if (log && !(lo > 1e-100)) continue;
+            const vv_axis a = vv_axis_around(lo, hi, log, 20, 180);
+            vv_page p = {0};
+            ck_assert_msg(a.lo <= lo && a.hi >= hi && a.lo < a.hi, "%g..%g: %g..%g", lo, hi, a.lo, a.hi);
+            ck_assert(fabs(vv_axis_at(&a, a.lo) - 180) < 1e-9 && fabs(vv_axis_at(&a, a.hi) - 20) < 1e-9);
+            vv_axis_draw(&p, &a, 0, 1);
+            int n = 0;
+            for (const char *t = strstr(p.text, "<text"); t; t = strstr(t + 1, "<text")) n++;
+            ck_assert_msg(n >= 2 && n <= 25, "%g..%g, log %d: %d labels", lo, hi, log, n);
+            ck_assert(!strstr(p.text, "nan") && !strstr(p.text, "inf"));
+            vv_page_free(&p);
+        }
+    ck_assert_double_eq(vv_round_step(1, 4), 0.5);
+    ck_assert_double_eq(vv_round_step(0.8, 4), 0.2);
+    ck_assert_double_eq(vv_round_step(100, 10), 10);
+}
+END_TEST
+
+/* ---- files of probes and evaluations ------------------------------------------------------------------------------------------------------ */
+START_TEST(tables)
+{
+    static const char
+        base[] = "{\"probe\":\"depth\",\"model\":\"run/base\",\"results\":{\"tower\":{\"rmse\":3.25,\"order\":0.5},"
+                 "\"mean_map\":{\"rmse\":4.5,\"order\":null}}}",
+        own[] = "{\"probe\":\"depth\",\"model\":\"run/own\",\"results\":{\"tower\":{\"rmse\":2.125,\"order\":0.75}}}",
+        classes[] = "{\"probe\":\"segmentation\",\"results\":{\"tower\":{\"miou\":0.345}}}",
+        eval[] = "{\"depth\":null,\"segmentation\":{\"head\":{\"ciou\":0.625},\"shuffled_texts\":{\"ciou\":0.25}},"
+                 "\"vqa\":{\"all\":{\"n\":7,\"accuracy\":0.5},\"types\":{\"color\":{\"n\":4,\"accuracy\":1,"
+                 "\"majority\":0.25,\"grey\":0.125}}},\"caption\":{\"loss\":1.5,\"loss_grey\":2.5},"
+                 "\"left_out\":{\"depth\":\"the model has none\"}}";
+    char *files[4] = {strdup(vvt_write("base.json", base, strlen(base))),
+                      strdup(vvt_write("own.json", own, strlen(own))),
+                      strdup(vvt_write("classes.json", classes, strlen(classes))),
+                      strdup(vvt_write("eval.json", eval, strlen(eval)))};
+    static const char log[] = "{\"kind\":\"start\",\"stage\":\"s\"}\n";
+    static const char *const rows[] = {
+        "<tr><td>tower, run/base</td><td class=\"n\">3.25</td><td class=\"n\"></td><td class=\"n\"></td><td "
+        "class=\"n\"></td>"
+        "<td class=\"n\">50.0</td></tr>\n<tr><td>tower, run/own</td><td class=\"n\">2.125</td>",
+        "<tr><td>mean map</td><td class=\"n\">4.5</td>",
+        "classes.json</td><td class=\"n\">34.5</td>",
+        "<tr><td>color</td><td class=\"n\">4</td><td class=\"n\">100.0</td><td class=\"n\">25.0</td><td "
+        "class=\"n\">12.5</td>",
+        "<tr><td>all</td><td class=\"n\">7</td><td class=\"n\">50.0</td>",
+        "<tr><td>mask head</td><td class=\"n\">62.5</td>",
+        "1.5 given the picture, 2.5 given a grey",
+        "Not measured: depth: the model has none."};
+    vv_report_options o = {.run = with_log("tables", log),
+                           .out = vvt_path("tables.html"),
+                           .eval = files[3],
+                           .probe = (const char *const *)files,
+                           .n_probes = 3};
+    char *page = report(&o);
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) ck_assert_msg(strstr(page, rows[k]) != NULL, "%s", rows[k]);
+    ck_assert_ptr_null(strstr(page, "Depth head"));
+    free(page);
+    vv_error e = {0};
+    o.n_probes = 4;
+    vvt_expect_error(&e, vv_report_write(&o, &e), VV_FILE, "eval.json", "'probe'", NULL);
+    for (int k = 0; k < 4; k++) free(files[k]);
+}
+END_TEST
+
+START_TEST(errors)
+{
+    static const struct {
+        const char *log, *words[3];
+    } bad[] = {
+        {"{\"kind\":\"start\",\"stage\":\"s\"}\n{\n{\"kind\":\"end\",\"stage\":\"s\"}\n", {"log.jsonl:2", "JSON"}},
+        {"{\"kind\":\"update\",\"stage\":\"s\",\"update\":0}\n", {"log.jsonl:1", "update"}},
+        {"{\"kind\":\"update\",\"stage\":\"s\",\"update\":1,\"loss\":{\"depth\":\"x\"}}\n", {"log.jsonl:1", "depth"}},
+        {"{\"stage\":\"s\"}\n", {"log.jsonl:1", "kind"}},
+        {"{\"kind\":\"gradients\",\"stage\":\"s\",\"update\":1}\n", {"gradients", "layers"}}};
+    vv_error e = {0}, f = {0}, g = {0};
+    vv_report_options o = {.run = vvt_path("nowhere"), .out = vvt_path("never.html")};
+    vvt_expect_error(&e, vv_report_write(&o, &e), VV_FILE, "nowhere", NULL);
+    o.run = folder("empty");
+    vvt_expect_error(&f, vv_report_write(&o, &f), VV_FILE, "empty", "log.jsonl", NULL);
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+        vv_error h = {0};
+        o.run = with_log("bad", bad[k].log);
+        vvt_expect_error(&h, vv_report_write(&o, &h), VV_FILE, bad[k].words[0], bad[k].words[1], NULL);
+    }
+    o.run = with_log("good", "{\"kind\":\"start\",\"stage\":\"s\"}\n");
+    o.out = vvt_path("no/such/folder.html");
+    vvt_expect_error(&g, vv_report_write(&o, &g), VV_FILE, "folder.html", NULL);
+    struct stat there;
+    ck_assert(stat(vvt_path("never.html"), &there) != 0);
+}
+END_TEST
+
+/* ---- a whole run --------------------------------------------------------------------------------------------------------------------------- */
+static void remove_all(const char *path)
+{
+    DIR *d = opendir(path);
+    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+        char inner[1400];
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
+        if (remove(inner)) remove_all(inner);
+    }
+    if (d) closedir(d);
+    remove(path);
+}
+
+static int count(const char *page, const char *what)
+{
+    int n = 0;
+    for (const char *p = strstr(page, what); p; p = strstr(p + 1, what)) n++;
+    return n;
+}
+
+static int digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+                                  : 63;
+}
+
+/* the picture of an img element */
+static void decode(vv_image *out, const char *img)
+{
+    const char *text = strstr(img, "base64,") + 7;
+    const size_t n = strcspn(text, "=\"");
+    unsigned char *bytes = calloc(n, 1);
+    for (size_t bit = 0; bit < 6 * n; bit++)
+        bytes[bit / 8] |= (unsigned char)((digit(text[bit / 6]) >> (5 - bit % 6) & 1) << (7 - bit % 8));
+    VVT_OK(vv_image_decode(out, bytes, (int64_t)(6 * n / 8), "a picture of the page", err));
+    free(bytes);
+}
+
+/* mean of the numbers after `before` in the page; how many */
+static double mean_after(const char *page, const char *before, int *n)
+{
+    double sum = 0;
+    *n = 0;
+    for (const char *p = strstr(page, before); p; p = strstr(p + 1, before)) {
+        sum += strtod(p + strlen(before), NULL);
+        ++*n;
+    }
+    return sum / *n;
+}
+
+/* A model that has hardly trained gives the same mask, all or nothing, for every text: this one's depend on text and place. */
+static void make_masks_differ(const char *dir)
+{
+    vv_model m;
+    VVT_OK(vv_model_load(&m, dir, VV_ALL_PARTS, err));
+    VVT_OK(vv_mask_init(m.mask, 2, err));
+    for (int64_t i = 0; i < m.params->n; i++) {
+        const vv_tensor *p = m.params->at[i];
+        if (p->ndim < 2 || strncmp(p->name, "mask_head.", 10)) continue;
+        vv_real *v = vv_calloc(p->n, sizeof *v);
+        vvb_download(v, p->data, p->n * (int64_t)sizeof *v);
+        for (int64_t k = 0; k < p->n; k++) v[k] *= strstr(p->name, "text_proj") ? 400 : 4;
+        vvb_upload(p->data, v, p->n * (int64_t)sizeof *v);
+        free(v);
+    }
+    VVT_OK(vv_model_save(&m, dir, sizeof(vv_real) == 8 ? VV_DT_F64 : VV_DT_F32, 0, err));
+    vv_model_free(&m);
+}
+
+/* Each expression that the page shows of scene 0, alone, through the evaluation's tower: the same IoU. */
+static void expect_masks(const char *page, const vv_model *m, vv_scene *s, const char *encoder)
+{
+    const vv_scenes one = {1, s};
+    const vv_evaluation e = {.model = m, .scenes = &one, .size = s->image.h, .tape = vv_tape_new(NULL, 0)};
+    const int64_t layer = vv_mask_config_of(m->mask)->layer, dim[2] = {1, vv_mask_config_of(m->mask)->text_dim};
+    const int64_t side = s->image.h / 14, pixels = s->image.h * s->image.w;
+    const int32_t image_of = 0;
+    const char *end = strstr(page, "<h3>Scene 1");
+    vv_real *v = vv_calloc(pixels, sizeof *v);
+    vv_texts *texts = NULL;
+    int shown = 0;
+    VVT_OK(vv_texts_encoder(&texts, encoder, dim[1], err));
+    for (int64_t k = 0; k < s->n_referring; k++) {
+        vv_tensor *raster = NULL;
+        const vv_real *vector = NULL;
+        char start[100];
+        snprintf(start, sizeof start, "<figcaption>%s: IoU ", s->referring[k].text);
+        const char *at = strstr(page, start);
+        if (!at || at > end) continue;
+        VVT_OK(vv_texts_find(texts, s->referring[k].text, &vector, err));
+        VVT_OK(vv_eval_tower(&e, 0, 1, &layer, 1, &raster, err));
+        vv_tensor *text = vv_input(e.tape, "text", VV_REALS, 2, dim, vector);
+        vv_tensor *logits = vv_mask_forward(e.tape, m->mask, raster, 1, side, side, text, &image_of, 1);
+        logits = vv_mask_resize(e.tape, "mask", logits, s->image.h, s->image.w);
+        VVT_OK(vv_tape_status(e.tape, err));
+        vvb_download(v, logits->data, pixels * (int64_t)sizeof *v);
+        double both = 0, either = 0;
+        for (int64_t i = 0; i < pixels; i++) {
+            const int truth = s->object[s->referring[k].object].mask[i] != 0;
+            both += v[i] > 0 && truth;
+            either += v[i] > 0 || truth;
+        }
+        const double iou = strtod(at + strlen(start), NULL);
+        ck_assert_msg(fabs(iou - both / either) < 0.0051, "%s: %g, expected %g", s->referring[k].text, iou,
+                      both / either);
+        shown++;
+        vv_tape_reset(e.tape);
+    }
+    ck_assert_int_eq(shown, VV_SHOWN_MASKS);
+    free(v);
+    vv_texts_free(texts);
+    vv_tape_free(e.tape);
+}
+
+/* The answers about a scene in the page are those of the evaluation's own generation. */
+static void expect_answers(const char *page, const vv_model *m, const vv_scene *s)
+{
+    vv_asked asked[VV_SYNTH_QUESTIONS] = {{0}};
+    vv_batch b = {0};
+    vv_evaluation e = {.model = m, .tape = vv_tape_new(NULL, 0)};
+    VVT_OK(vv_batch_add(&b, &m->preprocess, &s->image, "scene", err));
+    const vv_tensor *x = vv_mllm_features(e.tape, m, &b);
+    const int64_t rows = x->dim[0];
+    vv_real *features = vv_calloc(x->n, sizeof *features);
+    vvb_download(features, x->data, x->n * (int64_t)sizeof *features);
+    vv_tape_reset(e.tape);
+    for (int64_t k = 0; k < s->n_questions; k++) asked[k].question = s->question[k].question;
+    VVT_OK(vv_eval_answer(&e, asked, s->n_questions, features, rows, 24, err));
+    for (int64_t k = 0; k < s->n_questions; k++) {
+        vv_page row = {0};
+        vv_page_put(&row, "<tr><td>");
+        vv_page_text(&row, s->question[k].question);
+        vv_page_put(&row, "</td><td>");
+        vv_page_text(&row, s->question[k].answer);
+        vv_page_put(&row, "</td><td>");
+        vv_page_text(&row, asked[k].text);
+        vv_page_put(&row, "</td>");
+        ck_assert_msg(strstr(page, row.text) != NULL, "%s", row.text);
+        vv_page_free(&row);
+        free(asked[k].text);
+    }
+    free(features);
+    vv_batch_free(&b);
+    vv_tape_free(e.tape);
+}
+
+/* What the page says of scenes is what an evaluation of them measures, which has code of its own. */
+static void expect_as_evaluated(const char *page, const char *run, const vv_synth_options *scenes, int64_t n)
+{
+    vv_model m;
+    vv_scene s;
+    vv_eval_result r;
+    vv_eval_options o = vv_eval_default();
+    int count = 0;
+    char *model = vv_asprintf("%s/stage2/model", run), *encoder = vv_asprintf("%s/stage0/model", run);
+    VVT_OK(vv_model_load(&m, model, VV_ALL_PARTS, err));
+    o.scenes = *scenes;
+    o.first = VV_PROBE_TEST;
+    o.count = n;
+    o.text_encoder = encoder;
+    VVT_OK(vv_evaluate(&r, &m, &o, err));
+    const double abs_rel = mean_after(page, "<figcaption>predicted, aligned: AbsRel ", &count);
+    ck_assert_int_eq(count, (int)n);
+    ck_assert_msg(fabs(abs_rel - r.depth.head.abs_rel) < 0.00051, "%g, expected %g", abs_rel, r.depth.head.abs_rel);
+    VVT_OK(vv_synth_scene(&s, scenes, VV_PROBE_TEST, err));
+    expect_answers(page, &m, &s);
+    expect_masks(page, &m, &s, encoder);
+    vv_scene_free(&s);
+    vv_model_free(&m);
+    free(model);
+    free(encoder);
+}
+
+/* The micro run: every part has its pictures, the first is scene VV_PROBE_TEST of a seed that the run does not have, and its true
+ * caption stands in the page. Without heads that trained they are left out. */
+START_TEST(whole_run)
+{
+    enum { SCENES = 4 };
+    json_t *root = vvt_micro();
+    char *config = vvt_config(root, "micro"), *run = strdup(vvt_path("run"));
+    const vv_train_options t = {.config = config, .out = run, .overrides = vvt_as_written};
+    int stopped = 0;
+    VVT_OK(vv_train(&t, &stopped, err));
+    vv_synth_options scenes = vv_synth_default();
+    scenes.seed = VV_PROBE_SEED;
+    scenes.size = 56;
+    char *last = vv_asprintf("%s/stage2/model", run);
+    make_masks_differ(last);
+    free(last);
+    vv_report_options o = {.run = run, .out = vvt_path("run.html"), .scenes = SCENES};
+    char *page = report(&o);
+    for (int i = 0; i < SCENES; i++) {
+        vv_scene s;
+        vv_image shown;
+        char title[40];
+        VVT_OK(vv_synth_scene(&s, &scenes, VV_PROBE_TEST + i, err));
+        snprintf(title, sizeof title, "<h3>Scene %d", i);
+        const char *at = strstr(page, title);
+        ck_assert_ptr_nonnull(at);
+        decode(&shown, strstr(at, "<img "));
+        ck_assert(shown.h == 56 && shown.w == 56 && !memcmp(shown.rgb, s.image.rgb, 56 * 56 * 3));
+        ck_assert_ptr_nonnull(strstr(at, s.caption));
+        ck_assert_ptr_nonnull(strstr(at, s.question[0].question));
+        vv_image_free(&shown);
+        vv_scene_free(&s);
+    }
+    ck_assert_int_eq(count(page, "alt=\"features, base tower\""), SCENES);
+    ck_assert_int_eq(count(page, "alt=\"features, trained tower\""), SCENES);
+    ck_assert_int_eq(count(page, "alt=\"true disparity\""), SCENES);
+    ck_assert_int_eq(count(page, "alt=\"linear probe of depth, base tower\""), SCENES);
+    ck_assert_int_eq(count(page, "alt=\"linear probe of classes, trained tower\""), SCENES);
+    ck_assert_int_ge(count(page, ": IoU "), 2 * SCENES);
+    expect_as_evaluated(page, run, &scenes, SCENES);
+    free(page);
+    char *early = vv_asprintf("%s/stage0/model", run);
+    o.model = early;
+    o.scenes = 1;
+    page = report(&o);
+    ck_assert_ptr_nonnull(strstr(page, "no depth head that trained"));
+    ck_assert_ptr_nonnull(strstr(page, "no mask head that trained"));
+    ck_assert_int_eq(count(page, "base tower\""), 0);
+    ck_assert_int_eq(count(page, "alt=\"true disparity\""), 0);
+    free(page);
+    free(early);
+    remove_all(run);
+    free(run);
+    free(config);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    TCase *tc;
+    Suite *s = vvt_suite("report", &tc);
+    tcase_add_test(tc, numbers);
+    tcase_add_test(tc, long_stage);
+    tcase_add_test(tc, gradients);
+    tcase_add_test(tc, escapes);
+    tcase_add_test(tc, ranges);
+    tcase_add_test(tc, tables);
+    tcase_add_test(tc, errors);
+    tcase_add_test(tc, whole_run);
+    return s;
+}
+VVT_MAIN(suite)
