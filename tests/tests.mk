@@ -63,9 +63,10 @@ golden: deps
 
 # against PyTorch and transformers, live; the first time makes a virtual environment (build/torch-venv)
 check-torch: deps
-	@$(SUB) build build/tests/loss/losses build/tests/model/test_dpt_torch && $(SUB) build REAL=double build/double-openblas/tests/loss/losses
+	@$(SUB) build build/tests/loss/losses build/tests/model/test_dpt_torch build/tests/train/updates
+	@$(SUB) build REAL=double build/double-openblas/tests/loss/losses build/double-openblas/tests/train/updates
 	@set -e; python=$$(scripts/torch/setup); \
-	    for c in tower losses pixels tokenizer language depth_head mask_head; do echo "== check_$$c"; $$python scripts/torch/check_$$c.py; done
+	    for c in tower losses pixels tokenizer language depth_head mask_head updates; do echo "== check_$$c"; $$python scripts/torch/check_$$c.py; done
 
 check-all: check
 	@VVT_EXHAUSTIVE=1 $(SUB) run-tests LAYERS=backend

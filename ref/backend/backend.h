@@ -212,8 +212,8 @@ void vvb_rmsnorm_bwd(vv_real *dx, vv_real *dw, const vv_real *dy, const vv_real 
  * bwd: dx[r,d] = (dy[r,d] - y[r,d] sum_e y[r,e] dy[r,e]) / n[r] for d < D, without the second term where n is 1e-12; 0 for d >= D.
  * FLOPs 3RD fwd, 6RD bwd. fwd DOT(D+2), gauge |x| / n; of n: n. bwd DOT(2D+2), gauge (|dy| + |y| sum |y||dy|) / n.              */
 void vvb_unit_rows_fwd(vv_real *y, vv_real *n, const vv_real *x, int64_t R, int64_t C, int64_t D);
-void vvb_unit_rows_bwd(vv_real *dx, const vv_real *dy, const vv_real *y, const vv_real *n, int64_t R, int64_t C, int64_t D,
-                       int acc);
+void vvb_unit_rows_bwd(vv_real *dx, const vv_real *dy, const vv_real *y, const vv_real *n, int64_t R, int64_t C,
+                       int64_t D, int acc);
 
 /* ---- GELU (Hendrycks, Gimpel 2016, arXiv:1606.08415) -------------------------------------------------------------
  * ERF:   y = x Phi(x) = x/2 (1 + erf(x / sqrt 2))      dy/dx = Phi(x) + x phi(x),   phi(x) = exp(-x^2/2) / sqrt(2 pi)

@@ -38,8 +38,8 @@ vv_status cli_need(const char *option, const void *value,
 
 extern int cli_quiet;
 void cli_restart(char **argv, int sleep); /* once, with better settings of OpenBLAS and OpenMP; see restart.c */
-void cli_start(void);              /* progress, warnings, signal handlers */
-void cli_line(void);               /* ends a progress line before something else is printed */
+void cli_start(void);                     /* progress, warnings, signal handlers */
+void cli_line(void);                      /* ends a progress line before something else is printed */
 
 /* "micro" is data/configs/micro.json for folder "configs"; a path stays what it is. In fresh memory. The folder data/ is looked for
  * where VERSAVIT_DATA says, in the current folder, and beside the program; ../share/versavit of an installed one is the same. */

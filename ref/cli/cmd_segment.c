@@ -8,9 +8,8 @@
 #include "train/texts.h"
 
 static const cli_usage usage = {
-    "segment IMAGE... --model DIR --text TEXT [--text TEXT...] -o DIR [--overlay] [--npy] [--size N] [--text-encoder "
-    "DIR | "
-    "--text-embedding FILE]",
+    "segment IMAGE... --model DIR -o DIR [--text TEXT]... [--text-embedding FILE | --text-encoder DIR] [--overlay] "
+    "[--npy] [--size N]",
     "Finds what texts mean in pictures: a mask for every picture and every text.",
     "For every picture NAME.png or NAME.jpg and text K, from 0 in the order given, of the picture's size, in the "
     "folder DIR:\n"

@@ -8,8 +8,9 @@
 #include "eval/regression.h"
 
 enum { LAMBDAS = 7 };
-static const double lambdas[LAMBDAS] = {10, 1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5}; /* falling: each solution is the next one's start */
-static const double rough = 1e-4, fine = 1e-6;                      /* gradients: while choosing, and at last */
+static const double lambdas[LAMBDAS] = {10,   1,    1e-1, 1e-2,
+                                        1e-3, 1e-4, 1e-5}; /* falling: each solution is the next one's start */
+static const double rough = 1e-4, fine = 1e-6;             /* gradients: while choosing, and at last */
 
 /* The training patches that have a target, in their order; the first `fitted` of `rows` are of the scenes that lambda is not chosen on. */
 typedef struct {

@@ -153,7 +153,7 @@ static vv_status predict_dense(vv_predictor *p, vv_shown *s, vv_error *err)
     if (p->texts) layer[n++] = vv_mask_config_of(m->mask)->layer;
     const int64_t first = n;
     for (int64_t k = 0; p->depth && k < vv_dpt_config_of(m->depth)->levels; k++)
-        layer[n++] = vv_dpt_config_of(m->depth)->taps[0];
+        layer[n++] = vv_dpt_config_of(m->depth)->taps[k];
     VV_TRY(tower(p, s, layer, n, raster, err));
     VV_TRY(keep_features(s, raster[0], err));
     if (p->depth) VV_TRY(predict_depth(p, s, raster + first, err));

@@ -172,7 +172,7 @@ static vv_status load_tokenizer(vv_model *m, const char *dir, vv_error *err)
 vv_status vv_model_load(vv_model *m, const char *dir, int parts, vv_error *err)
 {
     *m = (vv_model){.preprocess = vv_preprocess_default()};
-    configs c;
+    configs c = {.parts = 0};
     char *path = vv_path_join(dir, "config.json"), *pre = vv_path_join(dir, "preprocessor_config.json");
     json_t *root = NULL;
     vv_status s = path && pre ? vv_json_load(&root, path, CONFIG_BYTES, err) : vv_no_memory(err, dir);
@@ -211,7 +211,7 @@ vv_status vv_model_from_config(vv_model *m, const char *path, int parts, vv_erro
     static const char *const keys[] = {"comment",    "vision_config", "preprocessor", "text_config", "projector",
                                        "depth_head", "mask_head",     "tokenizer",    "train",       NULL};
     *m = (vv_model){.preprocess = vv_preprocess_default()};
-    configs c;
+    configs c = {.parts = 0};
     const json_t *pre = NULL;
     json_t *root = NULL;
     VV_TRY(vv_json_load(&root, path, CONFIG_BYTES, err));

@@ -40,9 +40,10 @@ vv_tensor *vv_linear_cross_entropy(vv_tape *t, const char *name, vv_tensor *x, v
 {
     if (!vv_ready(t, 2, x, w)) return NULL;
     const int64_t V = w->ndim ? w->dim[0] : 0, C = V ? w->n / V : 0;
-    if (!vv_expect(t, "linear_cross_entropy", name, C > 0 && !w->adapter && x->ndim > 0 && vv_last(x) == C && vv_rows(x) == R,
-                   "x to end in the row length of w, which has no adapter, and a target for each row of x", "x w targets", x, w,
-                   &(vv_tensor){.ndim = 1, .dim = {R}}))
+    if (!vv_expect(t, "linear_cross_entropy", name,
+                   C > 0 && !w->adapter && x->ndim > 0 && vv_last(x) == C && vv_rows(x) == R,
+                   "x to end in the row length of w, which has no adapter, and a target for each row of x",
+                   "x w targets", x, w, &(vv_tensor){.ndim = 1, .dim = {R}}))
         return NULL;
     vv_tensor *loss = vv_new(t, name, 0, NULL), *lse = vv_saved(t, R);
     vv_enter(t, name, -1);

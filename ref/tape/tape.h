@@ -46,7 +46,7 @@ typedef struct vv_tensor {
     void *data;                /* backend memory: read through vv_f and vv_i, never by host code; NULL in a dry run */
     vv_real *grad;             /* backend memory, NULL until a gradient arrives */
     int needs_grad, has_grad, is_param;
-    int grad_counted; /* of a parameter without memory: its gradient is in vv_params' bytes */
+    int grad_counted;          /* of a parameter without memory: its gradient is in vv_params' bytes */
     const vv_adapter *adapter; /* of a weight; NULL: none */
 } vv_tensor;
 
@@ -146,7 +146,7 @@ vv_tensor *vv_new(vv_tape *t, const char *name, int ndim, const int64_t *dim); /
 vv_tensor *vv_saved(vv_tape *t, int64_t n);                                    /* what only the backward reads */
 vv_tensor *vv_indices(vv_tape *t, const int32_t *idx, int64_t n); /* a host table of indices, on the backend */
 vv_tensor *vv_alias(vv_tape *t, const char *name, const vv_tensor *x, int ndim,
-                    const int64_t *dim);                             /* x's memory, other shape */
+                    const int64_t *dim);                          /* x's memory, other shape */
 const void *vv_keep(vv_tape *t, const void *host, int64_t bytes); /* a copy that lives as long as the nodes */
 vv_tensor *vv_done(vv_tape *t,
                    vv_node nd); /* records the node if gradients will come back; tells the trace; returns out */

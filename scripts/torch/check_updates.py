@@ -24,6 +24,7 @@ import tempfile
 
 import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Tokenizer
 
 import recording
@@ -58,7 +59,7 @@ def write_depth_maps(directory, rng):
         d = rng.gamma(2, 3, (40, 52)).astype(np.float32)
         d = np.full_like(d, 0.5) if i == 2 else np.where(rng.random(d.shape) < 0.2 * (i + 1), np.nan, d).astype(np.float32)
         np.save(os.path.join(directory, f"depth-{i}.npy"), d)
-        whole_model.Image.fromarray(picture(rng, *d.shape)).save(os.path.join(directory, f"depth-{i}.png"))
+        Image.fromarray(picture(rng, *d.shape)).save(os.path.join(directory, f"depth-{i}.png"))
         lines.append(json.dumps({"image": f"depth-{i}.png", "depth": f"depth-{i}.npy", "kind": "disparity"}))
     recording.write_text(os.path.join(directory, "depth.jsonl"), "\n".join(lines) + "\n")
 

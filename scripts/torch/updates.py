@@ -108,7 +108,7 @@ class Model:
         return out
 
     def caption(self, task, given):
-        """The loss, its terms, and what else to compare. given: {name: tensor} of the batch."""
+        """The loss, its terms, and what else to compare, {name: tensor} each. given: {name: tensor} of the batch."""
         features, cu = None, [int(n) for n in given["cu_seqlens"]]
         if "pixel_values" in given:
             features = self.tower(given["pixel_values"], given["grid_thw"])[-1]
@@ -119,7 +119,7 @@ class Model:
         return language.reduce_losses(ce, wanted, cu, task.get("reduction", "sample")), {}, {}
 
     def predict_depth(self, task, given, recorded):
-        """Also the number of medians that the prediction made here would choose otherwise."""
+        """The same; self.other_medians: how many medians the prediction made here would choose otherwise than the recorded one."""
         head, grid = self.config["depth_head"], given["grid_thw"]
         states = self.tower(given["pixel_values"], grid)
         taps = [raster(states[i], grid, self.config["vision_config"]["spatial_merge_size"]) for i in head["taps"]]
@@ -139,8 +139,8 @@ class Model:
         h = raster(h, grid, self.config["vision_config"]["spatial_merge_size"]).reshape(*(int(n) for n in (len(grid), *grid[0, 1:])), -1)
         logits = self.masks(h, given["text"].to(self.dtype), given["image_of"].long())
         targets = given["masks"].to(self.dtype)
-        loss, terms = losses.seg_loss(mask_head.resize(logits, *targets.shape[1:]), targets, losses.filled(task.get("loss", {}), losses.SEG))
-        return loss, terms, {}
+        resized, config = mask_head.resize(logits, *targets.shape[1:]), losses.filled(task.get("loss", {}), losses.SEG)
+        return *losses.seg_loss(resized, targets, config), {}
 
     def gauges(self, task):
         """{name: size of a gradient that is truly zero, had nothing cancelled in its last sum}, after the backward of a task.
@@ -204,8 +204,10 @@ def adamw(stage, state, gradients, factor):
 
 
 class Update:
-    """One update: self.values {key: float64 array} as recorded, self.after the State behind it. What an error is measured against: of
-    self.sizes {key: number} at least; self.coarse {key: number}, of the steps of what has a rate and a gradient, is the size of the weights, of which rounding is a share."""
+    """One update: self.values {key: float64 array} as recorded, self.after the State behind it.
+
+    For errors: self.sizes {key: number} is what they are measured against at least; self.coarse {key: number}, of the steps of what has
+    a rate and a gradient, the size of the weights, of which rounding is a share."""
 
     def __init__(self, run, k, state, dtype, near=None):
         stage, start = run.stage, state.to(dtype)

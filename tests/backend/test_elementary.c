@@ -329,8 +329,10 @@ START_TEST(bounded)
 {
     const vv_real least = sizeof(vv_real) == 4 ? -87 : -708, most = sizeof(vv_real) == 4 ? 88 : 709;
     for (int64_t i = 0; i <= 1000000; i++) {
-        const vv_real at = least + (most - least) * (vv_real)i / 1000000, got = vv_exp_bounded(at), want = vv_exp_real(at);
-        ck_assert_msg(!memcmp(&got, &want, sizeof got), "exp(%.17g): %.17g, %.17g", (double)at, (double)got, (double)want);
+        const vv_real at = least + (most - least) * (vv_real)i / 1000000, got = vv_exp_bounded(at),
+                      want = vv_exp_real(at);
+        ck_assert_msg(!memcmp(&got, &want, sizeof got), "exp(%.17g): %.17g, %.17g", (double)at, (double)got,
+                      (double)want);
     }
     ck_assert(vv_exp_bounded(least * (vv_real)1.001) == 0 && vv_exp_bounded(-(vv_real)INFINITY) == 0);
     ck_assert(vv_exp_bounded((vv_real)NAN) != vv_exp_bounded((vv_real)NAN));

@@ -63,11 +63,13 @@ static void bwd_run(vvt_call *c)
 
 static void bwd_oracle(vvt_call *c)
 {
-    vvo_unit_rows_bwd(vvt_want(c, DX), vvt_host(c, DY), vvt_host(c, BY), vvt_host(c, BN), c->dim.n[0], c->dim.n[1], kept(c));
+    vvo_unit_rows_bwd(vvt_want(c, DX), vvt_host(c, DY), vvt_host(c, BY), vvt_host(c, BN), c->dim.n[0], c->dim.n[1],
+                      kept(c));
 }
 
 #define SIZES                                                                                                          \
-    .sizes = 2, .least = {{0, 1}}, .medium = {{11, 19}}, .variants = 3, .large = {{{130, 257}}, {{3, 4099}}, {{700, 33}}}
+    .sizes = 2, .least = {{0, 1}}, .medium = {{11, 19}}, .variants = 3,                                                \
+    .large = {{{130, 257}}, {{3, 4099}}, {{700, 33}}}
 static const vvt_op OPS[] = {
     {"unit_rows_fwd", .shape = fwd_shape, .prepare = fwd_prepare, .run = fwd_run, .oracle = fwd_oracle, SIZES},
     {"unit_rows_bwd", .shape = bwd_shape, .prepare = bwd_prepare, .run = bwd_run, .oracle = bwd_oracle, SIZES},

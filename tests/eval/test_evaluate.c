@@ -254,7 +254,7 @@ static void features_of(const bench *b, const vv_image *image, vv_real *to)
     vv_batch_free(&batch);
 }
 
-enum { ROWS = 4, WIDTH = 16, MOST = 6 };
+enum { ROWS = 4, WIDTH = 16 };
 
 /* the answer that generate.h gives, in fresh memory */
 static char *generated(const bench *b, const char *question, const vv_real *features, int most, int *ended)
@@ -351,22 +351,86 @@ START_TEST(questions)
 }
 END_TEST
 
+/* Many at a time, or one by one: the same texts, at every limit of their length. */
+START_TEST(answers)
+{
+    bench b;
+    bench_new(&b, VV_ALL_PARTS);
+    end_often(&b);
+    static vv_real f[SCENES][ROWS * WIDTH];
+    static vv_asked asked[6 * SCENES];
+    for (int most = 1; most <= 6; most += most < 3 ? 1 : 3) {
+        int64_t n = 0;
+        int longest = 0;
+        for (int i = 0; i < SCENES; i++) {
+            features_of(&b, &b.scenes.at[i].image, f[i]);
+            for (int64_t k = 0; k < b.scenes.at[i].n_questions; k++)
+                asked[n++] = (vv_asked){.question = b.scenes.at[i].question[k].question, .picture = i};
+        }
+        ck_assert(n > 64); /* more than a group */
+        VVT_OK(vv_eval_answer(&b.e, asked, n, f[0], ROWS, most, err));
+        for (int64_t i = 0; i < n; i++) {
+            int ended;
+            char *want = generated(&b, asked[i].question, f[asked[i].picture], most, &ended);
+            ck_assert_msg(!strcmp(want, asked[i].text), "most %d, question %d: \"%s\", not \"%s\"", most, (int)i,
+                          asked[i].text, want);
+            ck_assert_int_eq(asked[i].ended, ended);
+            longest += !ended;
+            free(want);
+            free(asked[i].text);
+        }
+        ck_assert(longest > 0);
+    }
+    bench_free(&b);
+}
+END_TEST
+
+/* A decoder that copies its last token's row and says <|im_start|> for ever, which is no text: "" that never ends is no right answer "". */
+START_TEST(what_never_ends_is_wrong)
+{
+    bench b;
+    bench_new(&b, VV_ALL_PARTS);
+    vv_chat chat = {.ids = {NULL, 0, 0}};
+    VVT_OK(vv_chat_prompt(&chat, b.model.tokenizer, &(vv_chat_options){0}, err));
+    const int64_t last = chat.ids.id[chat.ids.n - 1], start = vv_token_id(b.model.tokenizer, "<|im_start|>");
+    for (int64_t i = 0; i < b.model.params->n; i++) {
+        const vv_tensor *p = b.model.params->at[i];
+        if (strncmp(p->name, "model.", 6)) continue;
+        vv_real *v = vv_calloc(p->n, sizeof *v);
+        if (p == b.model.llm->norm)
+            for (int64_t k = 0; k < p->n; k++) v[k] = 1;
+        if (p == b.model.llm->embed_tokens) v[last * WIDTH] = 1, v[start * WIDTH] = 2;
+        vvb_upload(p->data, v, p->n * (int64_t)sizeof *v);
+        free(v);
+    }
+    for (int i = 0; i < SCENES; i++) {
+        b.scenes.at[i].n_questions = 1;
+        b.scenes.at[i].question[0].answer[0] = 0;
+    }
+    VVT_OK(vv_eval_run_vqa(&b.e, err));
+    ck_assert(b.r.vqa[VV_EVAL_TYPES].n == SCENES && b.r.vqa[VV_EVAL_TYPES].majority == 1);
+    ck_assert(b.r.vqa[VV_EVAL_TYPES].accuracy == 0 && b.r.vqa[VV_EVAL_TYPES].grey == 0);
+    vv_chat_free(&chat);
+    bench_free(&b);
+}
+END_TEST
+
 START_TEST(majority)
 {
-    static const char *const answer[7] = {"3", "1", "2", "2", "1", "1", "3"};
+    static const char *const answer[8] = {"3", "1", "2", "2", "1", "1", "3", "3"};
     bench b;
     bench_new(&b, VV_ALL_PARTS);
     int at = 0;
     for (int i = 0; i < SCENES; i++) {
         vv_scene *s = &b.scenes.at[i];
-        s->n_questions = i < 7;
+        s->n_questions = i < 8;
         s->question[0] = (vv_synth_question){.type = "count", .question = "?"};
-        if (i < 7) strcpy(s->question[0].answer, answer[at++]);
+        if (i < 8) strcpy(s->question[0].answer, answer[at++]);
     }
     VVT_OK(vv_eval_run_vqa(&b.e, err));
-    ck_assert_str_eq(b.r.vqa[0].majority_answer, "1");
-    ck_assert_double_eq_tol(b.r.vqa[0].majority, 3. / 7, 1e-12);
-    ck_assert_double_eq_tol(b.r.vqa[VV_EVAL_TYPES].majority, 3. / 7, 1e-12);
+    ck_assert_str_eq(b.r.vqa[0].majority_answer, "3"); /* of two equally frequent ones the first */
+    ck_assert_double_eq_tol(b.r.vqa[0].majority, 3. / 8, 1e-12);
+    ck_assert_double_eq_tol(b.r.vqa[VV_EVAL_TYPES].majority, 3. / 8, 1e-12);
     ck_assert(b.r.vqa[1].n == 0 && isnan(b.r.vqa[1].accuracy) && isnan(b.r.vqa[1].majority));
     bench_free(&b);
 }
@@ -518,6 +582,8 @@ static Suite *suite(void)
     tcase_add_test(tc, depth_of_the_truth);
     tcase_add_test(tc, masks);
     tcase_add_test(tc, questions);
+    tcase_add_test(tc, answers);
+    tcase_add_test(tc, what_never_ends_is_wrong);
     tcase_add_test(tc, majority);
     tcase_add_test(tc, captions);
     tcase_add_test(tc, whole);

@@ -165,6 +165,7 @@ static double naive_loss(double *gradient, const double *w, const vv_real *x, co
     for (int64_t n = 0; n < N; n++) {
         double z[32] = {0}, sum = 0;
         for (int64_t k = 0; k < K; k++) sum += exp(z[k] = naive_score(x, w, n, k, D, K));
+        /* cppcheck-suppress invalidFunctionArg ; K is at least 1 */
         loss += (log(sum) - z[label[n]]) / (double)N;
         for (int64_t k = 0; k < K; k++)
             for (int64_t d = 0; d <= D; d++)

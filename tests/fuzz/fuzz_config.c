@@ -56,7 +56,8 @@ static int run(const uint8_t *bytes, size_t n)
 {
     vv_model m = {0};
     vv_error err = {0};
-    if (!vvt_outcome(vv_model_from_config(&m, vvt_scratch("run.json", bytes, n), VV_ALL_PARTS | VV_SHAPES_ONLY, &err), &err)) {
+    if (!vvt_outcome(vv_model_from_config(&m, vvt_scratch("run.json", bytes, n), VV_ALL_PARTS | VV_SHAPES_ONLY, &err),
+                     &err)) {
         VVT_HOLDS(!m.vit);
         return 0;
     }

@@ -109,13 +109,14 @@ START_TEST(run_configurations)
     refuse_run("{\"vision_config\": {\"embed_dim\": 16, \"num_heads\": 2}", "JSON", "line 1");
     vv_model m;
     vv_error err = {0};
-    vvt_expect_error(&err, vv_model_from_config(&m, vvt_path("none.json"), VV_VISION | VV_SHAPES_ONLY, &err), VV_FILE, "none.json",
-                     (char *)NULL);
+    vvt_expect_error(&err, vv_model_from_config(&m, vvt_path("none.json"), VV_VISION | VV_SHAPES_ONLY, &err), VV_FILE,
+                     "none.json", (char *)NULL);
     ck_assert_ptr_null(m.vit);
     const char *text = "{\"vision_config\": {\"embed_dim\": 1048576, \"num_heads\": 2, \"spatial_merge_size\": 1024}}";
     err = (vv_error){0}; /* legal numbers whose product is none */
-    vvt_expect_error(&err, vv_model_from_config(&m, vvt_write("run.json", text, strlen(text)), VV_VISION | VV_SHAPES_ONLY, &err),
-                     VV_MEMORY, "merger.mlp.0", "memory", (char *)NULL);
+    vvt_expect_error(
+        &err, vv_model_from_config(&m, vvt_write("run.json", text, strlen(text)), VV_VISION | VV_SHAPES_ONLY, &err),
+        VV_MEMORY, "merger.mlp.0", "memory", (char *)NULL);
     ck_assert_ptr_null(m.vit);
 }
 END_TEST

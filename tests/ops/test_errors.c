@@ -56,20 +56,28 @@ static vv_tensor *rope_weight(vv_tape *t, const inputs *in)
 }
 static vv_tensor *attention_heads(vv_tape *t, const inputs *in)
 {
-    return vv_attention(t, "y", in->s9x20, NULL, NULL, &(vvb_attention_args){.cu_q = ALL, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
+    return vv_attention(t, "y", in->s9x20, NULL, NULL,
+                        &(vvb_attention_args){.cu_q = ALL, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
 }
-static vv_tensor *attention_weight(vv_tape *t, const inputs *in) { return vv_attention(t, "y", in->qkv, NULL, NULL, &(vvb_attention_args){.cu_q = ALL, .S = 1, .H = 2, .Hkv = 2, .scale = 1}); }
+static vv_tensor *attention_weight(vv_tape *t, const inputs *in)
+{
+    return vv_attention(t, "y", in->qkv, NULL, NULL,
+                        &(vvb_attention_args){.cu_q = ALL, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
+}
 static vv_tensor *attention_short(vv_tape *t, const inputs *in)
 {
-    return vv_attention(t, "y", in->s9x18, NULL, NULL, &(vvb_attention_args){.cu_q = SHORT, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
+    return vv_attention(t, "y", in->s9x18, NULL, NULL,
+                        &(vvb_attention_args){.cu_q = SHORT, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
 }
 static vv_tensor *attention_late(vv_tape *t, const inputs *in)
 {
-    return vv_attention(t, "y", in->s9x18, NULL, NULL, &(vvb_attention_args){.cu_q = LATE, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
+    return vv_attention(t, "y", in->s9x18, NULL, NULL,
+                        &(vvb_attention_args){.cu_q = LATE, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
 }
 static vv_tensor *attention_back(vv_tape *t, const inputs *in)
 {
-    return vv_attention(t, "y", in->s9x18, NULL, NULL, &(vvb_attention_args){.cu_q = BACK, .S = 3, .H = 2, .Hkv = 2, .scale = 1});
+    return vv_attention(t, "y", in->s9x18, NULL, NULL,
+                        &(vvb_attention_args){.cu_q = BACK, .S = 3, .H = 2, .Hkv = 2, .scale = 1});
 }
 static vv_tensor *dot_size(vv_tape *t, const inputs *in) { return vv_dot(t, "y", in->s5x7, in->s5x6); }
 static vv_tensor *dot_weight(vv_tape *t, const inputs *in) { return vv_dot(t, "y", in->s5x7, in->weight); }
@@ -329,7 +337,8 @@ START_TEST(second_reader)
     const int64_t dim[] = {5, 6};
     const int32_t cu[] = {0, 5};
     vv_tensor *qkv = vv_gelu(tape, "qkv", vv_view(tape, NULL, wide, 2, dim), VVB_GELU_ERF);
-    vv_tensor *o = vv_attention(tape, "y", qkv, NULL, NULL, &(vvb_attention_args){.cu_q = cu, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
+    vv_tensor *o = vv_attention(tape, "y", qkv, NULL, NULL,
+                                &(vvb_attention_args){.cu_q = cu, .S = 1, .H = 2, .Hkv = 2, .scale = 1});
     const int64_t same[] = {10, 1}, triple[] = {10, 3};
     vv_tensor *other = vv_view(tape, NULL, vv_gelu(tape, "other", qkv, VVB_GELU_ERF), 2, triple);
     vv_tensor *sum = vv_linear(tape, "sum", other, input("h", 1, 3), NULL, vv_view(tape, NULL, o, 2, same));

@@ -111,9 +111,9 @@ static vv_tensor *attention_cross(vv_tape *t, vv_tensor **in) /* 9 queries in 4 
     static const int32_t cu_k[] = {0, 3, 5, 7}, k_of[] = {0, 0, 1, 2};
     vv_tensor *q = vv_gelu(t, "q", in[0], VVB_GELU_ERF), *k = vv_gelu(t, "k", in[1], VVB_GELU_ERF),
               *v = vv_gelu(t, "v", in[2], VVB_GELU_ERF);
-    return vv_attention(t, "y", q, k, v,
-                        &(vvb_attention_args){.cu_q = CU, .cu_k = cu_k, .k_of = k_of, .S = 4, .Sk = 3, .H = 4, .Hkv = 2,
-                                              .scale = 0.7});
+    return vv_attention(
+        t, "y", q, k, v,
+        &(vvb_attention_args){.cu_q = CU, .cu_k = cu_k, .k_of = k_of, .S = 4, .Sk = 3, .H = 4, .Hkv = 2, .scale = 0.7});
 }
 static vv_tensor *relu(vv_tape *t, vv_tensor **in) { return vv_relu(t, "y", in[0]); }
 static vv_tensor *softplus(vv_tape *t, vv_tensor **in) { return vv_softplus(t, "y", in[0]); }
@@ -155,7 +155,8 @@ static vv_tensor *block(vv_tape *t, vv_tensor **in) /* as a transformer composes
     vv_tensor *x = vv_gelu(t, "x", in[0], VVB_GELU_QUICK);
     vv_tensor *qkv = vv_linear(t, "qkv", vv_layernorm(t, "norm", x, in[3], in[3], 1e-6), in[1], NULL, NULL);
     qkv = vv_rope(t, "turned", qkv, vv_rope_table(t, POS, 9, 2, 4, 100), 4);
-    vv_tensor *o = vv_attention(t, "o", qkv, NULL, NULL, &(vvb_attention_args){.cu_q = CU, .S = 4, .H = 2, .Hkv = 2, .scale = 0.5});
+    vv_tensor *o = vv_attention(t, "o", qkv, NULL, NULL,
+                                &(vvb_attention_args){.cu_q = CU, .S = 4, .H = 2, .Hkv = 2, .scale = 0.5});
     return vv_linear(t, "y", o, in[2], in[3], x);
 }
 
@@ -411,7 +412,9 @@ START_TEST(empty)
     vv_tensor *x = vv_add(t, "x", vv_input(t, "in", VV_REALS, 2, dim, NULL), r.in[1]);
     vv_tensor *qkv = vv_linear(t, "qkv", vv_layernorm(t, "norm", x, r.in[1], r.in[1], 1e-6), r.in[0], NULL, NULL);
     qkv = vv_rope(t, "turned", qkv, vv_rope_table(t, POS, 0, 1, 4, 100), 4);
-    vv_tensor *y = vv_gelu(t, "y", vv_attention(t, "o", qkv, NULL, NULL, &(vvb_attention_args){.cu_q = cu, .H = 2, .Hkv = 2, .scale = 1}), VVB_GELU_ERF);
+    vv_tensor *y = vv_gelu(
+        t, "y", vv_attention(t, "o", qkv, NULL, NULL, &(vvb_attention_args){.cu_q = cu, .H = 2, .Hkv = 2, .scale = 1}),
+        VVB_GELU_ERF);
     y = vv_gather_rows(t, "rows", y, NULL, 0);
     vv_backward(t, vv_dot(t, "loss", y, vv_input(t, "r", VV_REALS, 2, dim, NULL)), 1);
     ck_assert_msg(vv_tape_status(t, &err) == VV_OK, "%s", err.msg);

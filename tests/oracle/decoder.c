@@ -26,7 +26,8 @@ void vvo_unit_rows_fwd(vvo_out y, vvo_out n, const vv_real *x, int64_t R, int64_
     }
 }
 
-void vvo_unit_rows_bwd(vvo_out dx, const vv_real *dy, const vv_real *y, const vv_real *n, int64_t R, int64_t C, int64_t D)
+void vvo_unit_rows_bwd(vvo_out dx, const vv_real *dy, const vv_real *y, const vv_real *n, int64_t R, int64_t C,
+                       int64_t D)
 {
     for (int64_t r = 0; r < R; r++) {
         vvt_ref sum = 0, gauge = 0;

@@ -48,7 +48,8 @@ void vvo_layernorm_fwd(vvo_out y, vvo_out mean, vvo_out rstd, const vv_real *x, 
 void vvo_layernorm_bwd(vvo_out dx, vvo_out dw, vvo_out db, const vv_real *dy, const vv_real *x, const vv_real *w,
                        const vv_real *mean, const vv_real *rstd, int64_t R, int64_t C);
 void vvo_unit_rows_fwd(vvo_out y, vvo_out n, const vv_real *x, int64_t R, int64_t C, int64_t D);
-void vvo_unit_rows_bwd(vvo_out dx, const vv_real *dy, const vv_real *y, const vv_real *n, int64_t R, int64_t C, int64_t D);
+void vvo_unit_rows_bwd(vvo_out dx, const vv_real *dy, const vv_real *y, const vv_real *n, int64_t R, int64_t C,
+                       int64_t D);
 void vvo_rmsnorm_fwd(vvo_out y, vvo_out rstd, const vv_real *x, const vv_real *w, int64_t R, int64_t C, double eps);
 void vvo_rmsnorm_bwd(vvo_out dx, vvo_out dw, const vv_real *dy, const vv_real *x, const vv_real *w, const vv_real *rstd,
                      int64_t R, int64_t C);

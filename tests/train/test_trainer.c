@@ -32,6 +32,21 @@ START_TEST(test_parts)
 }
 END_TEST
 
+/* What no task reads keeps its value, or decays when that is asked for; a head's fixed matrix never does. */
+static void decaying(json_t *root) { vvt_set(root, "train.stages[3].optimizer.decay_unused", "true"); }
+
+START_TEST(test_unused)
+{
+    static const char fixed[] = "mask_head.prompt_encoder.pe_layer", unused[] = "visual.merger.mlp.0.weight";
+    char *kept = whole("straight", NULL), *decayed = whole("decaying", decaying);
+    ck_assert(same_part(kept, "stage1/model", "stage2/model", unused));
+    ck_assert(!same_part(decayed, "stage1/model", "stage2/model", unused));
+    ck_assert(same_part(decayed, "stage2/checkpoint-2", "stage2/model", fixed));
+    free(kept);
+    free(decayed);
+}
+END_TEST
+
 /* No moments for what does not train; as many updates as there were. */
 START_TEST(test_moments)
 {
@@ -330,6 +345,7 @@ static Suite *suite(void)
     TCase *tc;
     Suite *s = vvt_suite("train/trainer", &tc);
     tcase_add_test(tc, test_parts);
+    tcase_add_test(tc, test_unused);
     tcase_add_test(tc, test_moments);
     tcase_add_loop_test(tc, test_same_weights, 0, 3);
     tcase_add_test(tc, test_bf16);
