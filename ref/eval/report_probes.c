@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/elementary.h"
 #include "eval/colormap.h"
-#include "eval/metrics.h"
 #include "eval/report_parts.h"
 
 static const vv_probe_task task_of[VV_REPORT_PROBES] = {VV_PROBE_DEPTH, VV_PROBE_SEGMENTATION};
@@ -41,30 +41,26 @@ static const double *prediction(const vv_probed *p, int k, int64_t i)
     return r->row[VV_PROBE_TOWER].prediction + i * r->gh * r->gw;
 }
 
-/* disparities of the patches, scale and shift fitted to the scene's, as those of the depth head are */
+/* Disparities of the patches. A picture's metres are multiplied by what makes the mean of their logs the truth's, so that the order stays
+ * and the colours are used. */
 static vv_status depth_picture(vv_image *image, const double *metres, const vv_scene *s, const double limit[2],
                                vv_error *err)
 {
     const int64_t h = s->image.h, w = s->image.w, cells = image->h * image->w;
-    double *of_pixel = vv_calloc(h * w, sizeof *of_pixel), *truth = vv_calloc(h * w, sizeof *truth), scale, shift;
+    double sum = 0, n = 0;
     float *v = vv_calloc(cells, sizeof *v);
-    unsigned char *valid = vv_calloc(h * w, 1);
-    const vv_status st = of_pixel && truth && v && valid ? VV_OK : vv_no_memory(err, "report");
-    for (int64_t i = 0; st == VV_OK && i < h * w; i++) {
-        of_pixel[i] = 1 / metres[i / w * image->h / h * image->w + i % w * image->w / w];
-        truth[i] = 1 / (double)s->depth[i];
-        valid[i] = isfinite(s->depth[i]) != 0;
+    if (!v) return vv_no_memory(err, "report");
+    for (int64_t i = 0; i < h * w; i++) {
+        const double z = metres[i / w * image->h / h * image->w + i % w * image->w / w];
+        if (!isfinite(s->depth[i])) continue;
+        sum += vv_log((double)s->depth[i] / z);
+        n++;
     }
-    if (st == VV_OK) {
-        (void)vv_align(&scale, &shift, of_pixel, truth, valid, h * w);
-        for (int64_t i = 0; i < cells; i++) v[i] = (float)(scale / metres[i] + shift);
-        vv_colormap_draw(image->rgb, v, cells, limit[0], limit[1]);
-    }
-    free(valid);
-    free(of_pixel);
-    free(truth);
+    const double factor = n > 0 ? vv_exp(sum / n) : 1;
+    for (int64_t i = 0; i < cells; i++) v[i] = (float)(1 / (factor * metres[i]));
+    vv_colormap_draw(image->rgb, v, cells, limit[0], limit[1]);
     free(v);
-    return st;
+    return VV_OK;
 }
 
 static vv_status predicted(vv_page *page, const vv_probed *p, int k, int64_t i, const vv_scene *scene,
@@ -123,12 +119,12 @@ void vv_probed_introduce(vv_page *page, const vv_probed *base, const vv_probed *
                     "<p>No linear probes are shown: the scenes have no size that the tower reads as it is.</p>\n");
         return;
     }
-    vv_page_put(page,
-                "<p>Linear probes: depth, drawn as the disparity and aligned like it, and classes, as one linear map "
-                "reads them from each "
-                "patch's features, fitted on %lld other scenes%s.</p>\n<p>",
-                (long long)own->result[0].options.train,
-                base->present ? ": look at whether the trained tower's are sharper than the base's" : "");
+    vv_page_put(
+        page,
+        "<p>Linear probes: depth (drawn as disparity, brought to the picture's mean log depth) and classes, as one "
+        "linear map reads them from each patch's features, fitted on %lld other scenes%s.</p>\n<p>",
+        (long long)own->result[0].options.train,
+        base->present ? ": look at whether the trained tower's are sharper than the base's" : "");
     for (int k = 0; k < VV_SYNTH_CLASSES; k++) {
         unsigned char rgb[3];
         vv_colour_of(k, rgb);

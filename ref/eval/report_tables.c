@@ -223,9 +223,10 @@ static vv_status evaluation(vv_page *p, const measured *m, vv_error *err)
     const json_t *part[4] = {NULL};
     for (int k = 0; k < 4; k++) VV_TRY(vv_json_object(m->root, m->path, name[k], &part[k], err));
     VV_TRY(questions(p, part[0], m->path, err));
-    VV_TRY(part_table(p, part[1], m->path, "Depth head",
-                      "Aligned to each picture's truth by scale and shift, as are what stands below it: compare them.",
-                      depth, 3, of_depth, 6, err));
+    VV_TRY(part_table(
+        p, part[1], m->path, "Depth head",
+        "All rows are aligned to each picture's truth by scale and shift; compare the head with the two below it.",
+        depth, 3, of_depth, 6, err));
     VV_TRY(part_table(
         p, part[2], m->path, "Referring segmentation",
         "Look at how much is lost when the texts are those of other scenes, and at what no text at all gives.", masks,

@@ -7,7 +7,7 @@
 
 #include "eval/regression.h"
 
-enum { TILE = 64, ROWS = 32, WIDE = 8, TALL = 4, STRIP = 16, DEEP = 128, GRAIN = 1 << 15 };
+enum { TILE = 64, ROWS = 32, WIDE = 8, TALL = 4, STRIP = 16, DEEP = 128, GRAIN = 1 << 20 };
 
 /* ---- columns --------------------------------------------------------------------------------------------------------------- */
 static void column_means(double *mean, const vv_real *x, int64_t N, int64_t D)

@@ -10,7 +10,7 @@
 #include "base/elementary.h"
 #include "eval/regression.h"
 
-enum { MEMORY = 10, MOST = 1000, HALVINGS = 40, ROWS = 32, WIDE = 8, TALL = 4, STRIP = 16, GRAIN = 1 << 15 };
+enum { MEMORY = 10, MOST = 1000, HALVINGS = 40, ROWS = 32, WIDE = 8, TALL = 4, STRIP = 16, GRAIN = 1 << 20 };
 
 typedef struct {
     const vv_real *x;
@@ -141,7 +141,7 @@ typedef struct {
 /* v becomes minus the inverse Hessian times it */
 static void direction(const problem *p, const history *h, double *v)
 {
-    double alpha[MEMORY];
+    double alpha[MEMORY] = {0};
     const int64_t oldest = vv_max(0, h->n - MEMORY);
     for (int64_t i = h->n - 1; i >= oldest; i--) {
         const int64_t at = i % MEMORY;
