@@ -137,7 +137,7 @@ static inline void expect_same_run(const char *a, const char *b)
                                         "stage2/checkpoint-2/optimizer.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) ck_assert_msg(same_file(a, b, files[i]), "%s", files[i]);
     char *x = log_without_time(a), *y = log_without_time(b);
-    ck_assert_str_eq(x, y);
+    ck_assert_msg(!strcmp(x, y), "the logs differ");
     free(x);
     free(y);
 }

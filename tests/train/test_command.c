@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/rng.h"
-#include "train.h"
+#include "runs.h"
 
 static const char *command(void) { return getenv("VERSAVIT"); }
 
@@ -67,7 +67,7 @@ static int finish(pid_t child, double patience, int sig)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static int run(const char *const *args) { return finish(start(args), 0, 0); }
+static int call(const char *const *args) { return finish(start(args), 0, 0); }
 
 /* one update that makes a text encoder, then 20 of all three tasks with a checkpoint after every third */
 static char *twenty(void)
@@ -97,6 +97,10 @@ static void expect_same(const char *a, const char *b)
     ck_assert(same(a, b, "stage2/model/model.safetensors"));
     ck_assert(same(a, b, "stage2/checkpoint-18/model.safetensors"));
     ck_assert(same(a, b, "stage2/checkpoint-18/optimizer.safetensors"));
+    char *x = log_without_time(a), *y = log_without_time(b);
+    ck_assert_msg(!strcmp(x, y), "the logs differ");
+    free(x);
+    free(y);
 }
 
 /* 20 updates straight on two threads; then as often as asked: as far as it comes until a kill -9, and on from there, on one thread and on two
@@ -109,7 +113,7 @@ START_TEST(test_killed)
     char *config = twenty(), *straight = vv_strdup(vvt_path("straight")), *out = vv_strdup(vvt_path("killed"));
     const char *const first[] = {"train", "-c", config, "-o", straight, "-q", "--threads", "2", NULL};
     double began = now();
-    ck_assert_msg(run(first) == 0, "%s", said());
+    ck_assert_msg(call(first) == 0, "%s", said());
     double whole = now() - began; /* of a run, at the machine's pace of the moment */
     int done = 0, again = 0;
     char *clear = vv_asprintf("rm -rf '%s'", out);
@@ -129,7 +133,7 @@ START_TEST(test_killed)
         }
     }
     const char *const last[] = {"train", "-c", config, "-o", out, "-q", "--threads", "1", "--resume", NULL};
-    ck_assert_msg(run(last) == 0, "VVT_SEED=%llu: %s", (unsigned long long)seed, said());
+    ck_assert_msg(call(last) == 0, "VVT_SEED=%llu: %s", (unsigned long long)seed, said());
     expect_same(straight, out);
     printf("note: killed %d times, %d whole runs between (VVT_SEED=%llu)\n", done, again, (unsigned long long)seed);
     free(clear);
@@ -146,7 +150,7 @@ START_TEST(test_asked_to_end)
     char *config = twenty(), *straight = vv_strdup(vvt_path("straight again")), *out = vv_strdup(vvt_path("asked"));
     const char *const first[] = {"train", "-c", config, "-o", straight, "-q", NULL};
     const char *const more[] = {"train", "-c", config, "-o", out, "-q", "--resume", NULL};
-    ck_assert_int_eq(run(first), 0);
+    ck_assert_int_eq(call(first), 0);
     for (int i = 0; i < 2; i++) {
         const pid_t child = start(more);
         char *log = vv_asprintf("%s/log.jsonl", out), text[20000] = "", update[40];
@@ -165,7 +169,7 @@ START_TEST(test_asked_to_end)
     char *found = vv_asprintf("ls '%s/stage2' | grep -qx 'checkpoint-\\(9\\|1.\\)'", out);
     ck_assert_int_eq(system(found), 0);
     free(found);
-    ck_assert_int_eq(run(more), 0);
+    ck_assert_int_eq(call(more), 0);
     expect_same(straight, out);
     free(config);
     free(straight);
@@ -187,17 +191,17 @@ START_TEST(test_words)
     const char *const again[] = {"train", "-c", config, "-o", out, NULL};
     const char *const dry[] = {"train", "-c", "paper", "--dry-run", NULL};
     const char *const nothing[] = {"train", NULL};
-    ck_assert_int_eq(run(plain), 0);
+    ck_assert_int_eq(call(plain), 0);
     ck_assert_msg(strstr(said(), "stage0 2/3") && strstr(said(), "stage0 3/3") && !strstr(said(), "stage0 1/3"), "%s",
                   said());
-    ck_assert_int_eq(run(expect), 1);
+    ck_assert_int_eq(call(expect), 1);
     ck_assert_msg(strstr(said(), "stage0: caption at update 2: expected 0 to 1"), "%s", said());
-    ck_assert_int_eq(run(quiet), 0);
+    ck_assert_int_eq(call(quiet), 0);
     ck_assert_str_eq(said(), "");
-    ck_assert_int_eq(run(again), 3);
+    ck_assert_int_eq(call(again), 3);
     ck_assert_msg(strstr(said(), "--resume") != NULL, "%s", said());
-    ck_assert_int_eq(run(dry), 0);
-    ck_assert_int_eq(run(nothing), 2);
+    ck_assert_int_eq(call(dry), 0);
+    ck_assert_int_eq(call(nothing), 2);
     free(bands);
     free(config);
     free(out);

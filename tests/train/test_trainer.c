@@ -276,6 +276,25 @@ START_TEST(test_bands)
 }
 END_TEST
 
+/* Learning rates of three updates with one of warm-up: nothing, all, and half way down the cosine to 5 %. */
+START_TEST(test_rates)
+{
+    const double want[3] = {0, 1e-3, 1e-3 * (0.05 + 0.95 * 0.5)};
+    char *out = whole("straight", NULL);
+    size_t n;
+    char *text = read_all(out, "log.jsonl", &n);
+    int64_t u = 0;
+    for (char *line = strtok(text, "\n"); line && u < 3; line = strtok(NULL, "\n")) {
+        json_t *o = json_loads(line, 0, NULL), *lr = json_object_get(o, "lr");
+        if (lr) ck_assert(fabs(json_number_value(json_object_get(lr, "visual")) - want[u++]) < 1e-15);
+        json_decref(o);
+    }
+    ck_assert_int_eq(u, 3);
+    free(text);
+    free(out);
+}
+END_TEST
+
 /* Layers, tasks and ranges of the gradients' lines. */
 START_TEST(test_gradient_lines)
 {
@@ -354,6 +373,7 @@ static Suite *suite(void)
     tcase_add_test(tc, test_given);
     tcase_add_test(tc, test_epochs);
     tcase_add_test(tc, test_bands);
+    tcase_add_test(tc, test_rates);
     tcase_add_test(tc, test_gradient_lines);
     tcase_add_test(tc, test_gradient_numbers);
     return s;
