@@ -65,7 +65,7 @@ static void rows_fwd(vv_real *ce, vv_real *lse, const vv_real *x, const vv_real 
                      int64_t V, int64_t C, part *p)
 {
     const int64_t tiles = (V + TILE - 1) / TILE;
-    vv_real of_target[ROWS];
+    vv_real of_target[ROWS] = {0}; /* each is set by the tile that holds the target */
 #pragma omp parallel for schedule(dynamic, 1) if (m * V >= VVCPU_GRAIN)
     for (int64_t k = 0; k < tiles; k++) {
         const int64_t v0 = k * TILE, n = vv_min(TILE, V - v0);
