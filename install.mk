@@ -45,7 +45,7 @@ PC_PLAIN    = $(if $(PC_REQUIRES),,-lpng -ljpeg -ljansson -lpcre2-8 -lutf8proc) 
 TO = $(DESTDIR)$(PREFIX)
 install: build shared man
 	@case '$(PREFIX)' in /*) ;; *) echo 'install: PREFIX=$(PREFIX): expected a path from /' >&2; exit 2 ;; esac
-	@set -e; for d in bin lib/pkgconfig include/versavit/base share/man/man1 share/versavit/configs share/versavit/cases; do \
+	@set -e; for d in bin lib/pkgconfig include/versavit/base share/man/man1 share/versavit/configs share/versavit/cases share/versavit/tokenizer; do \
 	    install -d '$(TO)'/$$d; done
 	$(Q)install -m 755 $(COMMAND) '$(TO)/bin/versavit'
 	$(Q)$(if $(filter cpu,$(BACKEND)),install -m 644 $(LIB) '$(TO)/lib/libversavit.a')
@@ -57,6 +57,7 @@ install: build shared man
 	$(Q)install -m 644 ref/base/base.h '$(TO)/include/versavit/base/base.h'
 	$(Q)install -m 644 data/configs/*.json '$(TO)/share/versavit/configs'
 	$(Q)install -m 644 data/cases/*.json '$(TO)/share/versavit/cases'
+	$(Q)install -m 644 data/tokenizer/*.json '$(TO)/share/versavit/tokenizer'
 	$(Q)install -m 644 $(BUILD)/man/*.1 '$(TO)/share/man/man1'
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' 'datadir=$${prefix}/share/versavit' '' \
 	    'Name: versavit' 'Description: the vision tower of VersaViT, forward and backward' 'Version: $(VERSION)' \
@@ -69,7 +70,7 @@ uninstall:
 	$(Q)rm -f '$(TO)/bin/versavit' '$(TO)/lib/libversavit.a' '$(TO)/lib/$(SO_FILE)' '$(TO)/lib/$(SO_NAME)' '$(TO)/lib/$(SO_LINK)' \
 	    '$(TO)/lib/pkgconfig/versavit.pc' '$(TO)/include/versavit.h' '$(TO)/include/versavit/backend.h' '$(TO)/include/versavit/base/base.h' \
 	    '$(TO)/share/man/man1/versavit.1' '$(TO)'/share/man/man1/versavit-*.1
-	$(Q)rm -f $(foreach f,$(wildcard data/configs/*.json data/cases/*.json),'$(TO)/share/versavit/$(f:data/%=%)')
-	$(Q)cd '$(TO)' && for d in include/versavit/base include/versavit share/versavit/configs share/versavit/cases share/versavit; do \
+	$(Q)rm -f $(foreach f,$(wildcard data/configs/*.json data/cases/*.json data/tokenizer/*.json),'$(TO)/share/versavit/$(f:data/%=%)')
+	$(Q)cd '$(TO)' && for d in include/versavit/base include/versavit share/versavit/configs share/versavit/cases share/versavit/tokenizer share/versavit; do \
 	    rmdir $$d 2>/dev/null || true; done
 	@echo 'removed  versavit from $(TO)'

@@ -155,7 +155,7 @@ ok "VERSAVIT_DATA comes first" sh -c "cd / && ! VERSAVIT_DATA=/no/such '$p/bin/v
 
 names() { # of all commands, and of their verbs
     echo versavit
-    "$p/bin/versavit" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | while read -r c; do
+    "$p/bin/versavit" --help | sed -n '/^commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' | while read -r c; do
         echo "versavit-$c"
         "$p/bin/versavit" "$c" --help | sed -n "1{/VERB/!q;};/^example/q;s/^  \([a-z]*\)  .*/versavit-$c-\1/p"
     done
@@ -167,8 +167,10 @@ rendered() { # every word of --help is on the page; nothing is reported
         page=$(basename "$f" .1)
         MANWIDTH=100 LC_ALL=C man --warnings -l "$f" >"$tmp/page" 2>"$tmp/warnings" || return 1
         [ ! -s "$tmp/warnings" ] || { cat "$tmp/warnings"; return 1; }
-        # shellcheck disable=SC2046
-        "$p/bin/versavit" $(echo "$page" | sed 's/^versavit//; s/-/ /g') --help |
+        of=$(echo "$page" | sed 's/^versavit-*//') # a command, which may have a hyphen, or "golden-make": a command's verb
+        "$p/bin/versavit" --help | grep -q "^  $of " || of=$(echo "$of" | sed 's/-/ /')
+        # shellcheck disable=SC2086
+        "$p/bin/versavit" $of --help |
             sed 's/^usage://; s/^\(options\|commands\|example\|exit status\)://' | words >"$tmp/said"
         words <"$tmp/page" >"$tmp/shown"
         missing=$(comm -23 "$tmp/said" "$tmp/shown" | tr '\n' ' ')
