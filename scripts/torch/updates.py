@@ -194,8 +194,11 @@ def adamw(stage, state, gradients, factor):
         groups.append(dict(params=[params[n]], lr=stage["lr"][part_of(n)] * factor,
                            weight_decay=how["weight_decay"] if g.dim() > 1 else 0.0))
     optimizer = torch.optim.AdamW(groups, betas=how["betas"], eps=how["eps"], foreach=False)
-    for n, (m, v, t) in state.moments.items():
-        optimizer.state[params[n]] = dict(step=torch.tensor(float(t)), exp_avg=m.clone(), exp_avg_sq=v.clone())
+    for n, p in params.items():
+        if n not in state.moments:
+            continue
+        m, v, t = state.moments[n]
+        optimizer.state[p] = dict(step=torch.tensor(float(t)), exp_avg=m.clone(), exp_avg_sq=v.clone())
     norm = torch.nn.utils.clip_grad_norm_(params.values(), how["max_grad_norm"], foreach=False)
     optimizer.step()
     done = {n: optimizer.state[p] for n, p in params.items()}
