@@ -52,19 +52,21 @@ static vv_status train(llm *l, vv_tape *t, vv_error *err)
     return vv_tape_status(t, err);
 }
 
-/* the best pass over memory there is: a sum of squares */
-static double read_bandwidth(void)
+/* bytes a second of y += a x over two arrays that no cache holds: two are read, one is written */
+static double memory_bandwidth(void)
 {
     const int64_t n = 64 << 20, bytes = n * (int64_t)sizeof(vv_real);
-    vv_real *x = bench_operand(n);
+    vv_real *x = bench_operand(n), *y = bench_operand(n);
     double best = 0;
-    for (int r = 0; x && r < 5; r++) {
+    for (int r = 0; x && y && r < 5; r++) {
         const double t0 = bench_now();
-        (void)vvb_sum_squares(x, n);
+        vvb_axpy(y, x, 0.5, n);
+        vvb_sync();
         best = bench_least(best, bench_now() - t0);
     }
     vvb_free(x, bytes);
-    return (double)bytes / best;
+    vvb_free(y, bytes);
+    return 3 * (double)bytes / best;
 }
 
 /* seconds of a token, and the weights' bytes over them as a fraction of what memory gives */
@@ -84,7 +86,7 @@ static vv_status decode(bench_result *r, llm *l, vv_tape *t, vv_error *err)
         vv_tape_reset(t);
     }
     vv_kv_cache_free(cache);
-    r->extra = (double)l->params.bytes / r->seconds / read_bandwidth();
+    r->extra = (double)l->params.bytes / r->seconds / memory_bandwidth();
     r->extra_name = "of_memory_bandwidth";
     return st;
 }
