@@ -36,6 +36,8 @@ int cli_end(vv_status s, const vv_error *err);
 vv_status cli_need(const char *option, const void *value,
                    vv_error *err); /* VV_USAGE: "--model: expected; see --help" */
 
+void cli_number(int width, double x, int digits); /* a column of a table, after a space; "-" when x is not finite */
+
 extern int cli_quiet;
 void cli_restart(char **argv, int sleep); /* once, with better settings of OpenBLAS and OpenMP; see restart.c */
 void cli_start(void);                     /* progress, warnings, signal handlers */

@@ -37,8 +37,9 @@ typedef struct {
     map *map;
 } job;
 
-static vv_status estimate(job *j, vv_tape *t, int64_t i, vv_error *err)
+static vv_status estimate(void *ctx, vv_tape *t, int64_t i, vv_error *err)
 {
+    job *j = ctx;
     cli_picture *x = &j->pictures.at[i];
     const vv_dpt_config *c = vv_dpt_config_of(j->model.depth);
     vv_tensor *tap[VV_DPT_LEVELS];
@@ -81,7 +82,7 @@ static vv_status write_grey(job *j, const cli_picture *x, const map *m, const fl
     for (int64_t k = 0; k < n; k++)
         grey[k] = m->lo < m->hi ? (uint16_t)floor(65535 * (((double)v[k] - m->lo) / (m->hi - m->lo)) + 0.5) : 32768;
     vv_status s = cli_file(&j->pictures, x, "depth.png", &path, err);
-    if (s == VV_OK) s = vv_image_write_gray(path, x->image.h, x->image.w, 16, grey, err);
+    if (s == VV_OK) s = vv_grey_write(path, x->image.h, x->image.w, 16, grey, err);
     free(grey);
     if (s == VV_OK) j->pictures.files++;
     return s;
@@ -116,8 +117,9 @@ static vv_status write_colours(job *j, const cli_picture *x, const map *m, const
     return s;
 }
 
-static vv_status write(job *j, vv_tape *t, int64_t i, vv_error *err)
+static vv_status write(void *ctx, vv_tape *t, int64_t i, vv_error *err)
 {
+    job *j = ctx;
     const cli_picture *x = &j->pictures.at[i];
     const map *m = &j->map[i];
     float *v = NULL;
@@ -132,23 +134,6 @@ static vv_status write(job *j, vv_tape *t, int64_t i, vv_error *err)
     return s;
 }
 
-/* first all that can fail of its own accord, then the files */
-static vv_status compute(job *j, vv_tape *t, vv_error *err)
-{
-    const int64_t n = j->pictures.n;
-    vv_status s = VV_OK;
-    for (int64_t i = 0; s == VV_OK && i < n; i++) {
-        s = estimate(j, t, i, err);
-        vv_tape_reset(t);
-        vv_progress("depth", i + 1, n);
-    }
-    if (s != VV_OK) return s;
-    vv_out_group_begin();
-    for (int64_t i = 0; s == VV_OK && i < n; i++) s = write(j, t, i, err);
-    vv_out_group_end();
-    return s;
-}
-
 static vv_status run(job *j, char **path, int n, vv_error *err)
 {
     VV_TRY(cli_need("--model", j->model_dir, err));
@@ -158,10 +143,7 @@ static vv_status run(job *j, char **path, int n, vv_error *err)
     VV_TRY(vv_model_need(&j->model, VV_VISION | VV_DEPTH, j->model_dir, err));
     VV_TRY(cli_pictures_read(&j->pictures, &j->model, j->size, err));
     if (!(j->map = vv_calloc(n, sizeof *j->map))) return vv_no_memory(err, "maps");
-    vv_tape *t = vv_tape_new(NULL, 0);
-    const vv_status s = t ? compute(j, t, err) : vv_no_memory(err, "tape");
-    vv_tape_free(t);
-    return s;
+    return cli_pictures_run(&j->pictures, "depth", estimate, write, j, err);
 }
 
 static void summarise(const job *j)

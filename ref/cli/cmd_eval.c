@@ -38,39 +38,33 @@ static const cli_usage usage = {
     0,
     0};
 
-static void print_number(double x, int digits)
-{
-    if (isfinite(x)) printf(" %9.*f", digits, x);
-    else printf(" %9s", "-");
-}
-
 static void print_depth(const char *name, const vv_eval_depth *d)
 {
     printf("  %-15s", name);
-    print_number(d->rmse, 3);
-    print_number(d->rmse_objects, 3);
-    print_number(d->abs_rel, 4);
-    print_number(100 * d->delta1, 1);
-    print_number(d->rmse_disparity, 4);
-    print_number(100 * d->order, 1);
+    cli_number(9, d->rmse, 3);
+    cli_number(9, d->rmse_objects, 3);
+    cli_number(9, d->abs_rel, 4);
+    cli_number(9, 100 * d->delta1, 1);
+    cli_number(9, d->rmse_disparity, 4);
+    cli_number(9, 100 * d->order, 1);
     printf("\n");
 }
 
 static void print_masks(const char *name, const vv_eval_masks *m)
 {
     printf("  %-15s", name);
-    print_number(100 * m->ciou, 2);
-    print_number(100 * m->giou, 2);
-    print_number(100 * m->precision_half, 2);
+    cli_number(9, 100 * m->ciou, 2);
+    cli_number(9, 100 * m->giou, 2);
+    cli_number(9, 100 * m->precision_half, 2);
     printf("\n");
 }
 
 static void print_questions(const vv_eval_questions *q)
 {
     printf("  %-15s %9lld", q->type ? q->type : "all", (long long)q->n);
-    print_number(100 * q->accuracy, 1);
-    print_number(100 * q->majority, 1);
-    print_number(100 * q->grey, 1);
+    cli_number(9, 100 * q->accuracy, 1);
+    cli_number(9, 100 * q->majority, 1);
+    cli_number(9, 100 * q->grey, 1);
     printf("  %s\n", q->majority_answer);
 }
 

@@ -33,26 +33,20 @@ static const cli_usage usage = {
     1,
     1};
 
-static void print_number(double x, int digits)
-{
-    if (isfinite(x)) printf(" %8.*f", digits, x);
-    else printf(" %8s", "-");
-}
-
 static void print_row(const vv_probe_result *r, int k)
 {
     const vv_probe_row *row = &r->row[k];
     printf("%-13s", vv_probe_name[k]);
     if (r->task == VV_PROBE_DEPTH) {
-        print_number(row->rmse, 3);
-        print_number(row->rmse_objects, 3);
-        print_number(row->rmse_log, 4);
-        print_number(row->abs_rel, 4);
-        print_number(100 * row->order, 1);
+        cli_number(8, row->rmse, 3);
+        cli_number(8, row->rmse_objects, 3);
+        cli_number(8, row->rmse_log, 4);
+        cli_number(8, row->abs_rel, 4);
+        cli_number(8, 100 * row->order, 1);
     } else {
-        print_number(100 * row->miou, 2);
-        print_number(100 * row->accuracy, 2);
-        for (int c = 0; c < VV_SYNTH_CLASSES; c++) print_number(100 * row->iou[c], 1);
+        cli_number(8, 100 * row->miou, 2);
+        cli_number(8, 100 * row->accuracy, 2);
+        for (int c = 0; c < VV_SYNTH_CLASSES; c++) cli_number(8, 100 * row->iou[c], 1);
     }
     if (row->features) printf(" %8lld %8g", (long long)row->features, row->lambda);
     printf("\n");

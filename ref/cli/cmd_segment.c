@@ -80,8 +80,9 @@ static vv_status embed(job *j, vv_error *err)
 }
 
 /* ---- masks ----------------------------------------------------------------------------------------------------------------- */
-static vv_status find(job *j, vv_tape *t, int64_t i, vv_error *err)
+static vv_status find(void *ctx, vv_tape *t, int64_t i, vv_error *err)
 {
+    job *j = ctx;
     cli_picture *x = &j->pictures.at[i];
     const vv_mask_config *c = vv_mask_config_of(j->model.mask);
     const int64_t dim[2] = {j->P, c->text_dim};
@@ -121,7 +122,7 @@ static vv_status write_mask(job *j, const cli_picture *x, int64_t k, const unsig
     char ending[40];
     snprintf(ending, sizeof ending, "%lld.mask.png", (long long)k);
     VV_TRY(cli_file(&j->pictures, x, ending, &path, err));
-    VV_TRY(vv_image_write_gray(path, x->image.h, x->image.w, 8, mask, err));
+    VV_TRY(vv_grey_write(path, x->image.h, x->image.w, 8, mask, err));
     j->pictures.files++;
     return VV_OK;
 }
@@ -149,8 +150,9 @@ static vv_status write_text(job *j, vv_tape *t, int64_t i, int64_t k, vv_error *
     return s;
 }
 
-static vv_status write(job *j, vv_tape *t, int64_t i, vv_error *err)
+static vv_status write(void *ctx, vv_tape *t, int64_t i, vv_error *err)
 {
+    job *j = ctx;
     cli_picture *x = &j->pictures.at[i];
     const char *path;
     for (int64_t k = 0; k < j->P; k++) VV_TRY(write_text(j, t, i, k, err));
@@ -163,23 +165,6 @@ static vv_status write(job *j, vv_tape *t, int64_t i, vv_error *err)
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------------- */
-/* first all that can fail of its own accord, then the files */
-static vv_status compute(job *j, vv_tape *t, vv_error *err)
-{
-    const int64_t n = j->pictures.n;
-    vv_status s = VV_OK;
-    for (int64_t i = 0; s == VV_OK && i < n; i++) {
-        s = find(j, t, i, err);
-        vv_tape_reset(t);
-        vv_progress("segment", i + 1, n);
-    }
-    if (s != VV_OK) return s;
-    vv_out_group_begin();
-    for (int64_t i = 0; s == VV_OK && i < n; i++) s = write(j, t, i, err);
-    vv_out_group_end();
-    return s;
-}
-
 static vv_status run(job *j, char **path, int n, vv_error *err)
 {
     VV_TRY(cli_need("--model", j->model_dir, err));
@@ -197,10 +182,7 @@ static vv_status run(job *j, char **path, int n, vv_error *err)
     j->logits = vv_calloc(n, sizeof *j->logits);
     j->found = vv_calloc(vv_mul(n, j->P), sizeof *j->found);
     if (!j->logits || !j->found) return vv_no_memory(err, "masks");
-    vv_tape *t = vv_tape_new(NULL, 0);
-    const vv_status s = t ? compute(j, t, err) : vv_no_memory(err, "tape");
-    vv_tape_free(t);
-    return s;
+    return cli_pictures_run(&j->pictures, "segment", find, write, j, err);
 }
 
 static void summarise(const job *j)

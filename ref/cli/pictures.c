@@ -156,3 +156,22 @@ void cli_pictures_end(cli_pictures *p, vv_status s)
     free(p->at);
     *p = (cli_pictures){0};
 }
+
+vv_status cli_pictures_run(cli_pictures *p, const char *what, cli_picture_fn compute, cli_picture_fn write, void *job,
+                           vv_error *err)
+{
+    vv_tape *t = vv_tape_new(NULL, 0);
+    vv_status s = t ? VV_OK : vv_no_memory(err, "tape");
+    for (int64_t i = 0; s == VV_OK && i < p->n; i++) {
+        s = compute(job, t, i, err);
+        vv_tape_reset(t);
+        vv_progress(what, i + 1, p->n);
+    }
+    if (s == VV_OK) {
+        vv_out_group_begin();
+        for (int64_t i = 0; s == VV_OK && i < p->n; i++) s = write(job, t, i, err);
+        vv_out_group_end();
+    }
+    vv_tape_free(t);
+    return s;
+}

@@ -33,6 +33,12 @@ vv_status cli_pictures_read(cli_pictures *p, const vv_model *m, int64_t size, vv
 vv_status cli_tower(vv_tape *t, const vv_vit *m, const cli_pictures *p, cli_picture *x, const int64_t *taps, int64_t n,
                     vv_tensor **raster, vv_error *err);
 
+/* Each picture i of the job: first `compute` for all, which is what can fail of its own accord, then `write` for all. The tape is empty
+ * for each compute. */
+typedef vv_status (*cli_picture_fn)(void *job, vv_tape *t, int64_t i, vv_error *err);
+vv_status cli_pictures_run(cli_pictures *p, const char *what, cli_picture_fn compute, cli_picture_fn write, void *job,
+                           vv_error *err);
+
 /* The path of the file DIR/STEM.ENDING, which is about to be written. When it stands: p->files++. */
 vv_status cli_file(cli_pictures *p, const cli_picture *x, const char *ending, const char **path, vv_error *err);
 /* A map of float [h,w] as npy, DIR/STEM.ENDING. */

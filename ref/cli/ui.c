@@ -1,3 +1,4 @@
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,4 +127,10 @@ char *cli_data_file(const char *folder, const char *name)
     if (!there) return here; /* the error names the usual place */
     free(here);
     return there;
+}
+
+void cli_number(int width, double x, int digits)
+{
+    if (isfinite(x)) printf(" %*.*f", width, digits, x);
+    else printf(" %*s", width, "-");
 }

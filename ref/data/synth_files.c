@@ -81,7 +81,7 @@ static vv_status write_picture(const char *dir, const char *name, const vv_image
 static vv_status write_grey(const char *dir, const char *name, int64_t size, const unsigned char *map, vv_error *err)
 {
     char *path = vv_path_join(dir, name);
-    const vv_status s = path ? vv_image_write_gray(path, size, size, 8, map, err) : vv_no_memory(err, dir);
+    const vv_status s = path ? vv_grey_write(path, size, size, 8, map, err) : vv_no_memory(err, dir);
     free(path);
     return s;
 }

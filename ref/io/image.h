@@ -61,8 +61,7 @@ VV_MUST_USE vv_status vv_grey_decode(vv_grey *out, const unsigned char *bytes, i
 void vv_grey_free(vv_grey *grey); /* zeroes it; a zeroed one is fine */
 
 /* The same for one channel: bits 8 (data is unsigned char [h,w]) or 16 (uint16_t [h,w]). */
-VV_MUST_USE vv_status vv_image_write_gray(const char *path, int64_t h, int64_t w, int bits, const void *data,
-                                          vv_error *err);
+VV_MUST_USE vv_status vv_grey_write(const char *path, int64_t h, int64_t w, int bits, const void *data, vv_error *err);
 
 /* ---- between the files of this module ---- */
 

@@ -313,7 +313,7 @@ vv_status vv_image_encode_png(const vv_image *image, unsigned char **bytes, int6
     return s;
 }
 
-vv_status vv_image_write_gray(const char *path, int64_t h, int64_t w, int bits, const void *data, vv_error *err)
+vv_status vv_grey_write(const char *path, int64_t h, int64_t w, int bits, const void *data, vv_error *err)
 {
     if (bits != 8 && bits != 16) return vv_fail(err, VV_USAGE, "%s: expected 8 or 16 bits, found %d", path, bits);
     job j = {.h = h, .w = w, .channels = 1, .bits = bits, .rows = data, .where = path};

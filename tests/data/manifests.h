@@ -28,7 +28,7 @@ static inline void vvt_grey(const char *name, int64_t h, int64_t w, int bits, in
         small[i] = (unsigned char)(first + i);
         deep[i] = (uint16_t)(first + i);
     }
-    VVT_OK(vv_image_write_gray(vvt_path(name), h, w, bits, bits == 8 ? (const void *)small : deep, err));
+    VVT_OK(vv_grey_write(vvt_path(name), h, w, bits, bits == 8 ? (const void *)small : deep, err));
 }
 
 /* The warnings since the last call of vvt_hear, one a line, and the thread's own count of them. */

@@ -21,9 +21,9 @@ static void make_files(void)
     snprintf(path, sizeof path, "%s/a.png", vvt_scratch_dir());
     VVT_HOLDS(vv_image_write_png(&image, path, &err) == VV_OK);
     snprintf(path, sizeof path, "%s/b.png", vvt_scratch_dir());
-    VVT_HOLDS(vv_image_write_gray(path, H, W, 8, zeros, &err) == VV_OK);
+    VVT_HOLDS(vv_grey_write(path, H, W, 8, zeros, &err) == VV_OK);
     snprintf(path, sizeof path, "%s/c.png", vvt_scratch_dir());
-    VVT_HOLDS(vv_image_write_gray(path, H, W + 1, 8, zeros, &err) == VV_OK);
+    VVT_HOLDS(vv_grey_write(path, H, W + 1, 8, zeros, &err) == VV_OK);
     snprintf(path, sizeof path, "%s/d.npy", vvt_scratch_dir());
     VVT_HOLDS(vv_npy_write(path, VV_DT_F32, 2, shape, depth, &err) == VV_OK);
     vvt_scratch("e.pfm", pfm, 10 + 4 * H * W);

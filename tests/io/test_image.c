@@ -239,7 +239,7 @@ START_TEST(gray_write)
         small[i] = (unsigned char)(i * 7);
         deep[i] = (uint16_t)(i * 149 + 3);
     }
-    VVT_OK(vv_image_write_gray(vvt_path("g.png"), GH, GW, bits, _i ? (const void *)deep : small, err));
+    VVT_OK(vv_grey_write(vvt_path("g.png"), GH, GW, bits, _i ? (const void *)deep : small, err));
     FILE *f = fopen(vvt_path("g.png"), "rb");
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
     png_infop info = png_create_info_struct(png);
@@ -256,10 +256,9 @@ START_TEST(gray_write)
     png_destroy_read_struct(&png, &info, NULL);
     fclose(f);
     vv_error e = {0}, g = {0}, h = {0};
-    vvt_expect_error(&e, vv_image_write_gray(vvt_path("h.png"), GH, GW, 12, small, &e), VV_USAGE, "h.png", "12", NULL);
-    vvt_expect_error(&g, vv_image_write_gray(vvt_path("h.png"), 0, GW, 8, small, &g), VV_USAGE, "h.png", "0 x 23",
-                     NULL);
-    vvt_expect_error(&h, vv_image_write_gray(vvt_path("no/h.png"), GH, GW, 8, small, &h), VV_FILE, "h.png", NULL);
+    vvt_expect_error(&e, vv_grey_write(vvt_path("h.png"), GH, GW, 12, small, &e), VV_USAGE, "h.png", "12", NULL);
+    vvt_expect_error(&g, vv_grey_write(vvt_path("h.png"), 0, GW, 8, small, &g), VV_USAGE, "h.png", "0 x 23", NULL);
+    vvt_expect_error(&h, vv_grey_write(vvt_path("no/h.png"), GH, GW, 8, small, &h), VV_FILE, "h.png", NULL);
 }
 END_TEST
 
