@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 vv_status vv_fail(vv_error *err, vv_status s, const char *fmt, ...)
 {
@@ -82,4 +83,11 @@ void vv_warn(const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     listener.fn(listener.ctx, text, 0, 0);
+}
+
+double vv_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

@@ -65,6 +65,9 @@ void *vv_calloc(int64_t n, size_t size);
 /* A copy of the string, NULL without memory. */
 char *vv_strdup(const char *s);
 
+/* Seconds of a clock that only goes forward, from some moment on. */
+double vv_seconds(void);
+
 /* printf into fresh memory, NULL without memory. */
 char *vv_asprintf(const char *fmt, ...) VV_PRINTF(1, 2);
 

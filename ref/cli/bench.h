@@ -18,7 +18,6 @@ typedef struct {
     int64_t repeat, depth; /* depth: another number of blocks or layers; 0: the case's own */
 } bench_settings;
 
-double bench_now(void);
 double bench_least(double a, double b); /* of the times so far: 0 is none */
 /* n numbers of the backend between -1/2 and 1/2: uninitialised memory may hold denormals, which are slow */
 vv_real *bench_operand(int64_t n);

@@ -91,9 +91,9 @@ vv_status bench_heads(int *known, bench_result *r, const bench_settings *s, vv_e
     vv_tape *t = st == VV_OK ? vv_tape_new(&h.params, backward ? VV_RECORD : 0) : NULL;
     if (st == VV_OK && !t) st = vv_no_memory(err, r->name);
     for (int64_t i = 0; st == VV_OK && i <= s->repeat; i++) { /* the first one pays for the memory */
-        const double t0 = bench_now();
+        const double t0 = vv_seconds();
         st = run(&h, t, backward, err);
-        if (i) r->seconds = bench_least(r->seconds, bench_now() - t0);
+        if (i) r->seconds = bench_least(r->seconds, vv_seconds() - t0);
         r->flops = vv_tape_memory(t)->flops_forward + vv_tape_memory(t)->flops_backward;
         vv_tape_reset(t);
         vv_progress(r->name, i + 1, s->repeat + 1);

@@ -59,10 +59,10 @@ static double memory_bandwidth(void)
     vv_real *x = bench_operand(n), *y = bench_operand(n);
     double best = 0;
     for (int r = 0; x && y && r < 5; r++) {
-        const double t0 = bench_now();
+        const double t0 = vv_seconds();
         vvb_axpy(y, x, 0.5, n);
         vvb_sync();
-        best = bench_least(best, bench_now() - t0);
+        best = bench_least(best, vv_seconds() - t0);
     }
     vvb_free(x, bytes);
     vvb_free(y, bytes);
@@ -77,10 +77,10 @@ static vv_status decode(bench_result *r, llm *l, vv_tape *t, vv_error *err)
     vv_status st = VV_OK;
     for (int64_t i = 0, n; st == VV_OK && i < PROMPT + STEPS; i += n) {
         n = i ? 1 : PROMPT;
-        const double t0 = bench_now();
+        const double t0 = vv_seconds();
         vv_qwen3_logits(t, l->llm, vv_qwen3_decode(t, l->llm, vv_qwen3_embed(t, l->llm, l->ids + i, n), cache));
         vvb_sync();
-        if (i) r->seconds = bench_least(r->seconds, bench_now() - t0);
+        if (i) r->seconds = bench_least(r->seconds, vv_seconds() - t0);
         r->flops = vv_tape_memory(t)->flops_forward;
         st = vv_tape_status(t, err);
         vv_tape_reset(t);
@@ -103,10 +103,10 @@ vv_status bench_language(int *known, bench_result *r, const bench_settings *s, v
     if (st == VV_OK && !t) st = vv_no_memory(err, r->name);
     if (st == VV_OK && is_decode) st = decode(r, l, t, err);
     for (int64_t i = 0; st == VV_OK && !is_decode && i <= s->repeat; i++) { /* the first one pays for the memory */
-        const double t0 = bench_now();
+        const double t0 = vv_seconds();
         st = is_train ? train(l, t, err) : prefill(l, t, err);
         vvb_sync();
-        if (i) r->seconds = bench_least(r->seconds, bench_now() - t0);
+        if (i) r->seconds = bench_least(r->seconds, vv_seconds() - t0);
         r->flops = vv_tape_memory(t)->flops_forward + vv_tape_memory(t)->flops_backward;
         vv_tape_reset(t);
         vv_progress(r->name, i + 1, s->repeat + 1);

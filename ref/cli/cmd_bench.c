@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -33,13 +32,6 @@ static const cli_usage usage = {
     0,
     -1};
 
-double bench_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 double bench_least(double a, double b) { return a > 0 && a < b ? a : b; }
 
 /* ---- products -------------------------------------------------------------------------------------------------------------- */
@@ -64,13 +56,13 @@ static double time_product(product s, int ours, int n)
     vv_real *a = bench_operand(s.M * s.K), *b = bench_operand(s.N * s.K), *c = bench_operand(s.M * s.N);
     double best = 0;
     for (int r = 0; a && b && c && r < n; r++) {
-        const double t0 = bench_now();
+        const double t0 = vv_seconds();
         if (!ours) vvb_library_product(c, a, b, s.M, s.N, s.K);
         else if (s.backward == 0) vvb_matmul(c, s.N, a, s.K, 0, b, s.K, 1, s.M, s.N, s.K, 1, 0);
         else if (s.backward == 1) vvb_matmul(c, s.N, a, s.K, 0, b, s.N, 0, s.M, s.N, s.K, 1, 0);
         else vvb_matmul(c, s.N, a, s.M, 1, b, s.N, 0, s.M, s.N, s.K, 1, 1);
         vvb_sync();
-        best = bench_least(best, bench_now() - t0);
+        best = bench_least(best, vv_seconds() - t0);
     }
     vvb_free(a, s.M * s.K * bytes);
     vvb_free(b, s.N * s.K * bytes);
@@ -203,9 +195,9 @@ static vv_status time_tower(bench_result *r, const tower_case *c, const bench_se
     if (!t && st == VV_OK) st = vv_no_memory(err, c->name);
     int64_t runs = s->repeat + 1; /* the first one pays for the memory */
     for (int64_t i = 0; st == VV_OK && i < runs; i++) {
-        const double t0 = bench_now();
+        const double t0 = vv_seconds();
         st = run_tower(&w, t, err);
-        const double seconds = bench_now() - t0;
+        const double seconds = vv_seconds() - t0;
         if (i == 0 && seconds < 0.05 * (double)runs)
             runs = (int64_t)((double)s->repeat * 0.3 / seconds) + 2; /* short ones more often */
         if (i) r->seconds = bench_least(r->seconds, seconds);
@@ -236,10 +228,10 @@ static vv_status time_adamw(bench_result *r, const bench_settings *s, vv_error *
         vvb_zero(x[2], bytes);
         for (int64_t i = 0; i <= s->repeat; i++) {
             const vvb_adamw_args a = {1e-3, 0.9, 0.999, 1e-8, 1e-2, 1, i + 1};
-            const double t0 = bench_now();
+            const double t0 = vv_seconds();
             vvb_adamw(x[0], x[1], x[2], x[3], n, &a);
             vvb_sync();
-            if (i) r->seconds = bench_least(r->seconds, bench_now() - t0);
+            if (i) r->seconds = bench_least(r->seconds, vv_seconds() - t0);
         }
     } else {
         (void)vv_no_memory(err, "adamw");
@@ -268,7 +260,7 @@ static vv_status first_operation(const char *dir, vv_error *err)
 
 static double time_child(const char *dir)
 {
-    const double t0 = bench_now();
+    const double t0 = vv_seconds();
     const pid_t child = fork();
     if (child == 0) {
         execl("/proc/self/exe", "versavit", "bench", "--first-operation", dir, (char *)NULL);
@@ -276,7 +268,7 @@ static double time_child(const char *dir)
     }
     int status = 1;
     if (child < 0 || waitpid(child, &status, 0) < 0 || status) return -1;
-    return bench_now() - t0;
+    return vv_seconds() - t0;
 }
 
 static vv_status time_startup(bench_result *r, const bench_settings *s, vv_error *err)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/pictures.h"
 #include "data/resize.h"
 #include "eval/pca.h"
 #include "model/versavit.h"
@@ -86,17 +87,10 @@ static vv_status open_output(encoder *e, vv_error *err)
     return e->out ? vv_stw_open(&e->writer, e->out, e->decl, e->n * each, NULL, 0, err) : VV_OK;
 }
 
-static vv_real *download(const vv_tensor *x)
-{
-    vv_real *v = vv_calloc(x->n, sizeof *v);
-    if (v) vvb_download(v, x->data, x->n * (int64_t)sizeof *v);
-    return v;
-}
-
 static vv_status write_tensor(encoder *e, int64_t index, const vv_tensor *x, vv_error *err)
 {
     if (!e->out) return VV_OK;
-    vv_real *v = download(x);
+    vv_real *v = cli_download(x);
     if (!v) return vv_no_memory(err, e->out);
     const vv_status s = vv_stw_write_real(e->writer, index, v, err);
     free(v);
@@ -115,7 +109,7 @@ static vv_status draw(const encoder *e, int64_t i, const vv_tensor *raster, vv_g
 {
     const int64_t N = vv_rows(raster);
     char *path = pca_path(e, i);
-    vv_real *v = download(raster);
+    vv_real *v = cli_download(raster);
     double *x = vv_calloc(raster->n, sizeof *x);
     vv_image small = {0}, full = {0};
     vv_status s = path && v && x ? vv_image_new(&small, g.h, g.w, err) : vv_no_memory(err, e->pca);

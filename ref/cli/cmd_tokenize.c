@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/json.h"
 #include "cli/cli.h"
@@ -30,13 +29,6 @@ typedef struct {
     double seconds;
 } job;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- one line -------------------------------------------------------------------------------------------------------------- */
 
 static vv_status encode(job *j, const char *text, size_t n, vv_error *err)
@@ -47,9 +39,9 @@ static vv_status encode(job *j, const char *text, size_t n, vv_error *err)
                        "%s: line %" PRId64 ": expected UTF-8, found an invalid byte %02X at offset %" PRId64, j->input,
                        j->line, (unsigned)(unsigned char)text[bad], bad);
     j->ids.n = 0;
-    const double start = now();
+    const double start = vv_seconds();
     VV_TRY(vv_encode(j->t, text, n, j->special, &j->ids, err));
-    j->seconds += now() - start;
+    j->seconds += vv_seconds() - start;
     j->bytes += (int64_t)n;
     j->tokens += j->ids.n;
     if (j->time) return VV_OK;
@@ -62,10 +54,10 @@ static vv_status encode(job *j, const char *text, size_t n, vv_error *err)
 static vv_status decode(job *j, vv_error *err)
 {
     size_t n;
-    const double start = now();
+    const double start = vv_seconds();
     char *text = vv_decode(j->t, j->ids.id, j->ids.n, !j->special, &n);
     if (!text) return vv_no_memory(err, j->input);
-    j->seconds += now() - start;
+    j->seconds += vv_seconds() - start;
     j->bytes += (int64_t)n;
     j->tokens += j->ids.n;
     vv_status s = VV_OK;

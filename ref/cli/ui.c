@@ -2,7 +2,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -12,13 +11,6 @@ int cli_quiet;
 
 /* ---- progress: one line on a terminal, redrawn at most ten times a second; nothing elsewhere ------------------------------- */
 static int line_open;
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void cli_line(void)
 {
@@ -38,8 +30,8 @@ static void listen(void *ctx, const char *what, int64_t done, int64_t total)
     if (cli_quiet || !isatty(STDERR_FILENO)) return;
     if (done >= total) {
         cli_line();
-    } else if (seconds() - last > 0.1) {
-        last = seconds();
+    } else if (vv_seconds() - last > 0.1) {
+        last = vv_seconds();
         fprintf(stderr, "\r\033[K%s %3d %%", what, (int)(100 * done / total));
         fflush(stderr);
         line_open = 1;

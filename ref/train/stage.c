@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "io/file.h"
 #include "train/masters.h"
@@ -33,13 +32,6 @@ typedef struct {
     int told;               /* of depth maps without a gradient */
     double started, before; /* seconds: of the clock, and of earlier processes */
 } stage;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- setting up ------------------------------------------------------------------------------------------------------------- */
 static void free_feed(feed *f, const vv_task_config *c)
@@ -244,7 +236,7 @@ static vv_status update(stage *s, vv_update *u, vv_error *err)
     if (st == VV_OK) st = fill_unused(s, &why);
     if (st == VV_OK) st = vv_adamw_step(s->optimizer, s->config->max_grad_norm, &u->grad_norm, &why);
     if (st != VV_OK) return at_update(u, &why, err);
-    u->seconds = s->before + now() - s->started;
+    u->seconds = s->before + vv_seconds() - s->started;
     s->state.update = u->update;
     s->state.seconds = u->seconds;
     VV_TRY(vv_log_update(&s->run->log, u, err));
@@ -296,7 +288,7 @@ vv_status vv_stage_run(vv_run *r, int64_t index, int *stopped, vv_error *err)
     stage s = {.run = r, .config = &r->config.stage[index]};
     vv_status st = set_up(&s, index, err);
     if (st == VV_OK) st = begin_log(&s, err);
-    s.started = now();
+    s.started = vv_seconds();
     if (st == VV_OK) st = updates(&s, stopped, err);
     free_stage(&s);
     return st;

@@ -4,9 +4,7 @@
 
 #include <math.h>
 
-#include "base/rng.h"
-#include "model/dpt_head.h"
-#include "vvt.h"
+#include "model/tower.h"
 
 /* The taps are parameters too, tap.0 to tap.{depth-1}, so that they get gradients: level i reads the one that config.taps[i] says. */
 typedef struct {
@@ -38,15 +36,6 @@ static inline void dpt_fill(vv_real *v, int64_t n, const char *stream, double me
 {
     for (int64_t i = 0; i < n; i++)
         v[i] = (vv_real)(float)(mean + std * vv_random_normal(7, vv_stream(stream), (uint64_t)i));
-}
-
-static inline vv_real *dpt_get(const void *p, int64_t n)
-{
-    vv_real *v = vv_calloc(n, sizeof *v);
-    ck_assert_ptr_nonnull(v);
-    ck_assert_ptr_nonnull(p);
-    vvb_download(v, p, n * (int64_t)sizeof *v);
-    return v;
 }
 
 static inline void dpt_set(vv_tensor *x, const vv_real *v) { vvb_upload(x->data, v, x->n * (int64_t)sizeof *v); }
@@ -110,7 +99,7 @@ static inline dpt_out dpt_run(dpt_setup *s, int flags, vv_trace_fn fn, void *ctx
     if (fn) vv_trace(t, fn, ctx);
     vv_tensor *d = dpt_forward(t, s);
     VVT_OK(vv_tape_status(t, err));
-    dpt_out o = {.d = dpt_get(d->data, d->n), .n = d->n, .dead = vv_dpt_dead(d)};
+    dpt_out o = {.d = tower_get(d->data, d->n), .n = d->n, .dead = vv_dpt_dead(d)};
     for (int64_t i = 0; i < d->n; i++) {
         o.loss += (double)o.d[i] * (double)s->cotangent[i];
         o.gauge += fabs((double)o.d[i] * (double)s->cotangent[i]);
@@ -121,17 +110,6 @@ static inline dpt_out dpt_run(dpt_setup *s, int flags, vv_trace_fn fn, void *ctx
     }
     vv_tape_free(t);
     return o;
-}
-
-/* RMS(a - b) / RMS(b) */
-static inline double dpt_distance(const vv_real *a, const vv_real *b, int64_t n)
-{
-    double d = 0, r = 0;
-    for (int64_t i = 0; i < n; i++) {
-        d += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        r += (double)b[i] * (double)b[i];
-    }
-    return sqrt(d / r);
 }
 
 /* small heads with everything: four levels as published; three with what is optional; hardly anything */

@@ -4,9 +4,7 @@
 
 #include <math.h>
 
-#include "base/rng.h"
-#include "model/mask_head.h"
-#include "vvt.h"
+#include "model/tower.h"
 
 /* n numbers std N(0,1) of the stream; rounded to float, so that both builds start from the same */
 static inline vv_real *mask_numbers(const char *stream, double std, int64_t n)
@@ -14,14 +12,6 @@ static inline vv_real *mask_numbers(const char *stream, double std, int64_t n)
     vv_real *v = vv_calloc(n, sizeof *v);
     ck_assert_ptr_nonnull(v);
     for (int64_t i = 0; i < n; i++) v[i] = (vv_real)(float)(std * vv_random_normal(17, vv_stream(stream), (uint64_t)i));
-    return v;
-}
-
-static inline vv_real *mask_get(const void *p, int64_t n)
-{
-    vv_real *v = vv_calloc(n, sizeof *v);
-    ck_assert_ptr_nonnull(v);
-    vvb_download(v, p, n * (int64_t)sizeof *v);
     return v;
 }
 
@@ -123,8 +113,8 @@ static inline mask_out mask_run(mask_case *k, int backward)
     vvb_download(&l, loss->data, sizeof l);
     o.loss = (double)l;
     o.n_logits = logits->n;
-    o.logits = mask_get(logits->data, logits->n);
-    o.resized = mask_get(big->data, big->n);
+    o.logits = tower_get(logits->data, logits->n);
+    o.resized = tower_get(big->data, big->n);
     o.memory = *vv_tape_memory(t);
     vv_tape_free(t);
     return o;

@@ -153,7 +153,7 @@ static void alone(dpt_setup *one, const dpt_setup *all, int i, int64_t p)
     z.B = 1;
     dpt_start(one, SMALL[i].config, &z);
     for (int64_t k = 0; k < one->config.depth; k++) {
-        vv_real *v = dpt_get(all->tap[k]->data, all->tap[k]->n);
+        vv_real *v = tower_get(all->tap[k]->data, all->tap[k]->n);
         dpt_set(one->tap[k], v + p * one->tap[k]->n);
         free(v);
     }
@@ -170,12 +170,12 @@ START_TEST(batch_equals_one_by_one)
     for (int64_t p = 0; p < all.B; p++) {
         alone(&one, &all, _i, p);
         dpt_out q = dpt_run(&one, VV_RECORD, NULL, NULL);
-        ck_assert_double_lt(dpt_distance(o.d + p * q.n, q.d, q.n), ROUNDING);
+        ck_assert_double_lt(tower_distance(o.d + p * q.n, q.d, q.n), ROUNDING);
         for (int64_t i = 0; i < one.params.n; i++) {
             vv_tensor *x = all.params.at[i];
             if (!x->has_grad) continue;
             const int tap = i < one.config.depth;
-            vv_real *g = dpt_get(one.params.at[i]->grad, one.params.at[i]->n);
+            vv_real *g = tower_get(one.params.at[i]->grad, one.params.at[i]->n);
             if (!sum[i]) sum[i] = vv_calloc(x->n, sizeof **sum);
             for (int64_t k = 0; k < one.params.at[i]->n; k++) sum[i][tap ? p * one.params.at[i]->n + k : k] += g[k];
             free(g);
@@ -186,8 +186,8 @@ START_TEST(batch_equals_one_by_one)
     for (int64_t i = 0; i < all.params.n; i++) {
         const vv_tensor *x = all.params.at[i];
         if (!x->has_grad) continue;
-        vv_real *g = dpt_get(x->grad, x->n);
-        ck_assert_msg(dpt_distance(g, sum[i], x->n) < ROUNDING, "%s", x->name);
+        vv_real *g = tower_get(x->grad, x->n);
+        ck_assert_msg(tower_distance(g, sum[i], x->n) < ROUNDING, "%s", x->name);
         free(g);
         free(sum[i]);
     }
@@ -212,7 +212,7 @@ START_TEST(threads_and_checkpoints_change_no_bit)
         else ck_assert_mem_eq(o.d, first.d, (size_t)o.n * sizeof *o.d);
         for (int64_t i = 0; i < s.params.n; i++) {
             if (!s.params.at[i]->has_grad) continue;
-            vv_real *g = dpt_get(s.params.at[i]->grad, s.params.at[i]->n);
+            vv_real *g = tower_get(s.params.at[i]->grad, s.params.at[i]->n);
             if (run == 1) grad[i] = g;
             else ck_assert_mem_eq(g, grad[i], (size_t)s.params.at[i]->n * sizeof *g);
             if (run > 1) free(g);
@@ -246,7 +246,7 @@ static void see_kinks(void *ctx, vv_event event, const vv_tensor *x)
         const size_t n = strlen(read[i]), all = strlen(vv_name(x, name));
         relu |= all >= n && !strcmp(name + all - n, read[i]);
     }
-    vv_real *v = relu ? dpt_get(x->data, x->n) : NULL;
+    vv_real *v = relu ? tower_get(x->data, x->n) : NULL;
     for (int64_t i = 0; v && i < x->n; i++) {
         k->margin = fmin(k->margin, fabs(v[i]));
         k->signs = k->signs * 6364136223846793005u + (v[i] > 0) + 1;
@@ -269,7 +269,7 @@ START_TEST(finite_differences)
         vv_tensor *x = s.params.at[i];
         if (!x->has_grad) continue;
         double d2 = 0, g2 = 0;
-        vv_real *v = dpt_get(x->data, x->n), *g = dpt_get(x->grad, x->n);
+        vv_real *v = tower_get(x->data, x->n), *g = tower_get(x->grad, x->n);
         for (int k = 0; k < SAMPLES; k++) {
             const int64_t at = (int64_t)(vv_random_uniform(3, vv_stream(x->name), (uint64_t)k) * (double)x->n);
             const vv_real keep = v[at];

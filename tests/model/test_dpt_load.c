@@ -6,7 +6,7 @@ static void expect_uniform(const vv_params *ps, const char *name, double bound)
 {
     const vv_tensor *x = vv_param_find(ps, name);
     ck_assert_ptr_nonnull(x);
-    vv_real *v = dpt_get(x->data, x->n);
+    vv_real *v = tower_get(x->data, x->n);
     double most = 0, sum = 0, square = 0;
     for (int64_t i = 0; i < x->n; i++) {
         most = fmax(most, fabs((double)v[i]));
@@ -37,7 +37,7 @@ START_TEST(starts_as_torch)
     expect_uniform(ps, "depth_head.scratch.output_conv2.0.weight", 1 / sqrt(8 * 9));
     for (int i = 0; i < 2; i++) {
         const vv_tensor *x = vv_param_find(ps, i ? "depth_head.tap_norm.3.weight" : "depth_head.tap_norm.3.bias");
-        vv_real *v = dpt_get(x->data, x->n);
+        vv_real *v = tower_get(x->data, x->n);
         for (int64_t k = 0; k < x->n; k++) ck_assert(v[k] == i);
         free(v);
     }
@@ -48,7 +48,7 @@ END_TEST
 static void expect_same(const vv_tensor *x, const vv_tensor *y)
 {
     ck_assert_int_eq(x->n, y->n);
-    vv_real *a = dpt_get(x->data, x->n), *b = dpt_get(y->data, y->n);
+    vv_real *a = tower_get(x->data, x->n), *b = tower_get(y->data, y->n);
     ck_assert_msg(!memcmp(a, b, (size_t)x->n * sizeof *a), "%s", x->name);
     free(a);
     free(b);

@@ -64,7 +64,7 @@ static void see(void *ctx, vv_event event, const vv_tensor *x)
     recording *r = ctx;
     char name[VV_NAME_MAX];
     if (event != VV_EVENT_ACT || !entry(r, "act", vv_name(x, name), NULL)) return;
-    vv_real *v = dpt_get(x->data, x->n);
+    vv_real *v = tower_get(x->data, x->n);
     if (x->ndim == 4) {
         const int64_t P = x->dim[1] * x->dim[2], C = x->dim[3], from = (x->dim[0] - 1) * P * C;
         vv_real *turned = vv_calloc(P * C, sizeof *turned);
@@ -120,7 +120,7 @@ static void run(recording *r)
         ck_assert_msg(x->has_grad == (entry(r, kind, x->name, NULL) != NULL), "%s: has %s gradient", x->name,
                       x->has_grad ? "a" : "no");
         if (!x->has_grad) continue;
-        vv_real *g = dpt_get(x->grad, x->n);
+        vv_real *g = tower_get(x->grad, x->n);
         compare(r, kind, x->name, g, x->n);
         free(g);
     }
@@ -158,7 +158,7 @@ START_TEST(a_wrong_weight_shows)
     begin(&r, "micro");
     vv_tensor *x = vv_param_find(&r.s.params, "depth_head.scratch.refinenet2.resConfUnit1.conv2.weight");
     ck_assert_ptr_nonnull(x);
-    vv_real *v = dpt_get(x->data, x->n);
+    vv_real *v = tower_get(x->data, x->n);
     for (int64_t i = 0; i < x->n; i++) v[i] *= (vv_real)1.01;
     dpt_set(x, v);
     free(v);
@@ -182,7 +182,7 @@ static void write_run(const dpt_setup *s, const vv_real *d, const char *path)
     decl[3] = (vv_st_decl){"depth", VV_DT_REAL, 3, {s->B, s->h * s->config.patch, s->w * s->config.patch}};
     VVT_OK(vv_stw_open(&w, path, decl, 4, words, 0, err));
     for (int k = 0; k < 3; k++) {
-        vv_real *v = dpt_get(s->tap[k]->data, s->tap[k]->n);
+        vv_real *v = tower_get(s->tap[k]->data, s->tap[k]->n);
         VVT_OK(vv_stw_write_real(w, k, v, err));
         free(v);
     }

@@ -20,7 +20,7 @@ static void on_event(void *ctx, vv_event event, const vv_tensor *x)
     w->events++;
     if (event != VV_EVENT_ACT || n < end || strcmp(full + n - end, w->name)) return;
     free(w->value);
-    w->value = mask_get(x->data, w->n = x->n);
+    w->value = tower_get(x->data, w->n = x->n);
 }
 
 /* the activation of that name, in *w; free(w->value) */
@@ -47,7 +47,7 @@ START_TEST(positional_code)
     wanted pe;
     see(&k, &pe, "prompt_encoder.pe_layer");
     ck_assert_int_eq(pe.n, h * w * D);
-    vv_real *G = mask_get(k.m->gaussian->data, D);
+    vv_real *G = tower_get(k.m->gaussian->data, D);
     for (int64_t i = 0; i < h * w; i++) {
         const vv_real *here = pe.value + i * D, *there = pe.value + (h * w - 1 - i) * D;
         const double x = (((double)(i % w) + 0.5) / (double)w - 0.5) * 2,
@@ -118,7 +118,7 @@ static void check_gradient(mask_case *k, vv_tensor *x)
 {
     enum { SAMPLES = 8 };
     const double h = 1e-5;
-    vv_real *v = mask_get(x->data, x->n), *grad = mask_get(x->grad, x->n);
+    vv_real *v = tower_get(x->data, x->n), *grad = tower_get(x->grad, x->n);
     double d2 = 0, g2 = 0;
     for (int s = 0; s < SAMPLES; s++) {
         const int64_t i = (int64_t)(vv_random_uniform(3, vv_stream(x->name), (uint64_t)s) * (double)x->n);
@@ -147,7 +147,7 @@ START_TEST(finite_differences)
         if (x->has_grad) {
             check_gradient(&k, x);
         } else if (x != k.m->gaussian) {
-            vv_real *v = mask_get(x->data, x->n);
+            vv_real *v = tower_get(x->data, x->n);
             ck_assert_msg(moved(&k, x, v, x->n / 2, 0.5) == o.loss, "%s has an effect and no gradient", x->name);
             free(v);
         }
@@ -179,7 +179,7 @@ static void alone(const mask_case *all, const mask_out *o, int64_t p, vv_real *s
     const int64_t pixels = all->h * all->w, C = all->m->config.width, d = all->m->config.text_dim,
                   picture = all->image_of[p], area = all->Hh * all->Ww, mask = 16 * pixels;
     mask_start(&k, all->m->config, 1, all->h, all->w, (const int32_t[]){0, -1});
-    vv_real *f = mask_get(all->features->data, all->features->n), *x = mask_get(all->text->data, all->text->n);
+    vv_real *f = tower_get(all->features->data, all->features->n), *x = tower_get(all->text->data, all->text->n);
     mask_put(k.features, f + picture * pixels * C);
     mask_put(k.text, x + p * d);
     memcpy(k.c, all->c + p * area, (size_t)area * sizeof *k.c);
@@ -191,7 +191,7 @@ static void alone(const mask_case *all, const mask_out *o, int64_t p, vv_real *s
     const int64_t head = n - k.features->n - k.text->n;
     for (int64_t i = 0; i < head; i++) sum[i] += g[i];
     for (int64_t i = 0; i < k.features->n; i++) sum_features[picture * pixels * C + i] += g[head + i];
-    vv_real *dx = mask_get(all->text->grad, all->text->n);
+    vv_real *dx = tower_get(all->text->grad, all->text->n);
     ck_assert_double_le(mask_distance(g + head + k.features->n, dx + p * d, d, 0), LIMIT);
     free(dx);
     free(g);
@@ -274,7 +274,7 @@ START_TEST(text_as_it_is)
     mask_put(b.m->text[0].weight, w);
     mask_out x = mask_run(&a, 1), y = mask_run(&b, 1);
     ck_assert_double_le(mask_distance(x.logits, y.logits, x.n_logits, 0), LIMIT);
-    vv_real *da = mask_get(a.text->grad, a.text->n), *db = mask_get(b.text->grad, b.text->n);
+    vv_real *da = tower_get(a.text->grad, a.text->n), *db = tower_get(b.text->grad, b.text->n);
     ck_assert_double_le(mask_distance(da, db, a.text->n, 0), LIMIT);
     free(w);
     free(da);
@@ -335,7 +335,7 @@ START_TEST(what_is_refused)
     ck_assert_ptr_null(vv_mask_resize(t, "big", k.features, 4, 4));
     vvt_expect_error(&err, vv_tape_status(t, &err), VV_USAGE, "big", "[P,H,W]", "[18,10]", NULL);
     vv_tape_free(t);
-    vv_real *G = mask_get(k.m->gaussian->data, 32);
+    vv_real *G = tower_get(k.m->gaussian->data, 32);
     G[5] = (vv_real)1e6;
     mask_put(k.m->gaussian, G);
     refused(&k, 3, 2, TWO_NONE_ONE, 3, VV_NONFINITE, "gaussian_matrix", "2^21");

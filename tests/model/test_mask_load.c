@@ -123,7 +123,7 @@ START_TEST(starts_as_sam)
     for (int64_t p = 0; p < ps.n; p++) {
         const vv_tensor *x = ps.at[p];
         const int bias = strstr(x->name, ".bias") != NULL, norm = !bias && x->ndim == 1;
-        vv_real *v = mask_get(x->data, x->n);
+        vv_real *v = tower_get(x->data, x->n);
         double most = 0, sum = 0, squares = 0;
         for (int64_t i = 0; i < x->n; i++) {
             most = fmax(most, fabs((double)v[i]));
@@ -256,7 +256,7 @@ static const char *write_file(const mask_case *k, const names *l, const char *ex
     const char *path = vvt_path(file);
     VVT_OK(vv_stw_open(&w, path, d, l->n + (extra != NULL), NULL, 0, err));
     for (int i = 0; i < l->n; i++) {
-        vv_real *v = mask_get(k->ps.at[i]->data, k->ps.at[i]->n);
+        vv_real *v = tower_get(k->ps.at[i]->data, k->ps.at[i]->n);
         VVT_OK(vv_stw_write_real(w, i, v, err));
         free(v);
     }
@@ -290,7 +290,7 @@ static void expect_loaded(const mask_case *a, const char *path, int stock, int w
     for (int64_t i = 0; i < b.m->part.n; i++) {
         const vv_tensor *x = a->ps.at[i], *y = b.ps.at[i];
         const int kept = !with_text && strstr(x->name, "text_proj");
-        vv_real *v = mask_get(x->data, x->n), *got = mask_get(y->data, y->n);
+        vv_real *v = tower_get(x->data, x->n), *got = tower_get(y->data, y->n);
         for (int64_t j = 0; j < x->n; j++) ck_assert_msg(got[j] == (kept ? 1 : v[j]), "%s: %s", path, x->name);
         free(v);
         free(got);

@@ -100,7 +100,7 @@ static void on_event(void *ctx, vv_event event, const vv_tensor *x)
     if (!e) return;
     ck_assert_int_eq(e->ndim, x->ndim);
     for (int i = 0; i < x->ndim; i++) ck_assert_msg(e->shape[i] == x->dim[i], "%s: other shape", name);
-    vv_real *v = mask_get(x->data, x->n);
+    vv_real *v = tower_get(x->data, x->n);
     judge(r, "act", name, v, x->n, 0);
     r->activations++;
     free(v);
@@ -131,7 +131,7 @@ static void judge_gradients(recording *r, int all)
         const int there = find(r, kind, x->name) != NULL;
         ck_assert_msg(there ? x->has_grad : !all || !x->has_grad, "%s: a gradient on one side only", x->name);
         if (!there) continue;
-        vv_real *g = mask_get(x->grad, x->n);
+        vv_real *g = tower_get(x->grad, x->n);
         judge(r, kind, x->name, g, x->n, is_zero(x->name) ? gauge(r, x->name) : 0);
         free(g);
     }
@@ -171,7 +171,7 @@ START_TEST(a_wrong_weight_shows)
     snprintf(weight, sizeof weight, "%s.weight", name);
     vv_tensor *x = vv_param_find(&r.k.ps, weight);
     ck_assert_ptr_nonnull(x);
-    vv_real *v = mask_get(x->data, x->n);
+    vv_real *v = tower_get(x->data, x->n);
     for (int64_t i = 0; i < x->n; i++) v[i] *= (vv_real)1.01;
     mask_put(x, v);
     compare(&r, 1);

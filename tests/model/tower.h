@@ -71,6 +71,7 @@ static inline vv_real *tower_get(const void *p, int64_t n)
 {
     vv_real *v = vv_calloc(n, sizeof *v);
     ck_assert_ptr_nonnull(v);
+    ck_assert_ptr_nonnull(p);
     vvb_download(v, p, n * (int64_t)sizeof *v);
     return v;
 }
