@@ -25,7 +25,7 @@ $(BUILD)/obj/conformance/test_%.o: tests/backend/test_%.c Makefile
 .PHONY: conformance-own
 $(BUILD)/conformance/own.c: conformance-own
 	@mkdir -p $(@D)
-	@own=$$(nm -g $(filter-out cpu,$(BACKEND)) 2>/dev/null | sed -n 's/.* [TW] _\{0,1\}vvb1_$(CONF_TAG)_\(.*\)/\1/p' | sort | tr '\n' ' '); \
+	@own=$$(nm -g $(filter-out cpu,$(BACKEND)) 2>/dev/null | sed -n 's/.* [TW] _\{0,1\}vvb2_$(CONF_TAG)_\(.*\)/\1/p' | sort | tr '\n' ' '); \
 	    { echo "/* $$(cksum $(if $(filter cpu,$(BACKEND)),/dev/null,$(BACKEND))) */"; \
 	      echo "extern const char *const vvt_own;"; \
 	      echo "void vvt_all_files(void);"; \

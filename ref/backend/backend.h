@@ -11,7 +11,7 @@
  *  - A size of 0 is legal wherever a size is: nothing is read, sums are 0. NaN and Inf spread as IEEE 754 says, never hidden.
  *  - Nothing is returned. A failure (memory, device) is kept, with the function's name, until vvb_error() is asked.
  *  - A function not provided by another backend and not by the CPU archive is a link error with its name; so is a wrong
- *    version or precision, because both are part of every symbol (vvb_gelu_fwd is vvb1_f32_gelu_fwd).
+ *    version or precision, because both are part of every symbol (vvb_gelu_fwd is vvb2_f32_gelu_fwd).
  *  - The same call gives the same bits on any number of threads. Calls come from one thread; a backend starts its own.
  *
  * Accuracy, with u = vvb_get_info()->unit_roundoff and every error measured against exact arithmetic on the given inputs:
@@ -32,8 +32,8 @@
 extern "C" {
 #endif
 
-#define VVB_ABI 1
-#define VVB_PASTE2(tag, f) vvb1_##tag##_##f
+#define VVB_ABI 2
+#define VVB_PASTE2(tag, f) vvb2_##tag##_##f
 #define VVB_PASTE(tag, f) VVB_PASTE2(tag, f)
 #define VVB_SYM(f) VVB_PASTE(VV_REAL_TAG, f)
 #define VVB_DEF __attribute__((weak)) /* in front of each CPU definition */

@@ -64,16 +64,16 @@ claim "the order on the line does not matter" link "$T/other" "$T/gelu.o" "$T/ma
 claim "the forward is the replacement again" says "$T/other" "forward -3.000 2.000"
 
 # ---- precision and version are part of every name
-if [ "$REAL" = double ]; then wrong=-UVV_DOUBLE function=vvb1_f32_gelu_fwd; else wrong=-DVV_DOUBLE function=vvb1_f64_gelu_fwd; fi
+if [ "$REAL" = double ]; then wrong=-UVV_DOUBLE function=vvb2_f32_gelu_fwd; else wrong=-DVV_DOUBLE function=vvb2_f64_gelu_fwd; fi
 compile tests/link/main.c "$T/wrong.o" "$wrong" || exit 1
 refuses "another precision does not link" "$function" link "$T/never" "$T/wrong.o"
-sed 's/^#define VVB_PASTE2(tag, f) vvb1_/#define VVB_PASTE2(tag, f) vvb2_/' ref/backend/backend.h >"$T/backend.h"
+sed 's/^#define VVB_PASTE2(tag, f) vvb2_/#define VVB_PASTE2(tag, f) vvb3_/' ref/backend/backend.h >"$T/backend.h"
 mkdir -p "$T/next/backend" && mv "$T/backend.h" "$T/next/backend/"
 CPPFLAGS_NOW=$CPPFLAGS CPPFLAGS="-I$T/next $CPPFLAGS"
 compile tests/link/main.c "$T/next.o" || exit 1
 CPPFLAGS=$CPPFLAGS_NOW
-refuses "another version does not link" vvb2_ link "$T/never" "$T/next.o"
-claim "the version in the names is that of the header" test "vvb$(sed -n 's/^#define VVB_ABI //p' ref/backend/backend.h)_" = vvb1_
+refuses "another version does not link" vvb3_ link "$T/never" "$T/next.o"
+claim "the version in the names is that of the header" test "vvb$(sed -n 's/^#define VVB_ABI //p' ref/backend/backend.h)_" = vvb2_
 
 # ---- make BACKEND=
 ar rcs "$T/liblinktest.a" "$T/info.o" "$T/gelu.o"
