@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "base/base.h"
+#include "base/json.h"
 
 /* An option writes to one place: a text, a whole number, a real number, or a switch. With a text and a number it may be given many
  * times: text[0 .. *number) are its values, and there must be room for argc of them. */
@@ -36,6 +36,8 @@ int cli_end(vv_status s, const vv_error *err);
 vv_status cli_need(const char *option, const void *value,
                    vv_error *err); /* VV_USAGE: "--model: expected; see --help" */
 
+/* Results of a measurement (freed here; NULL: no memory) with the model's folder added: printed when json, written to `out` unless NULL. */
+vv_status cli_results(json_t *results, const char *model, int json, const char *out, vv_error *err);
 void cli_number(int width, double x, int digits); /* a column of a table, after a space; "-" when x is not finite */
 
 extern int cli_quiet;

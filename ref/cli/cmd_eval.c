@@ -1,11 +1,9 @@
 /* versavit eval: what a model says of held-out scenes. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "eval/evaluate.h"
-#include "io/file.h"
 
 static const cli_usage usage = {
     "eval --model DIR [--text-encoder DIR] [--count N] [--json] [-o FILE]",
@@ -101,22 +99,6 @@ static void print_tables(const vv_eval_result *r)
         if (!there(r, k)) printf("\n%s: left out: %s\n", vv_eval_part_name[k], r->left_out[k]);
 }
 
-static vv_status report(const vv_eval_result *r, int json, const char *out, vv_error *err)
-{
-    json_t *o = vv_eval_json(r);
-    char *text = NULL;
-    if (o && json_object_set_new(o, "model", json_string(r->options.model_dir)) == 0)
-        text = vv_json_text(o, JSON_INDENT(1));
-    json_decref(o);
-    if (!text) return vv_no_memory(err, "results");
-    cli_line();
-    if (json) puts(text);
-    const vv_status s = out ? vv_out_text(out, text, err) : VV_OK;
-    free(text);
-    if (s == VV_OK && !json && !cli_quiet) print_tables(r);
-    return s;
-}
-
 static vv_status run(const vv_eval_options *o, int json, const char *out, vv_error *err)
 {
     vv_model m;
@@ -128,7 +110,8 @@ static vv_status run(const vv_eval_options *o, int json, const char *out, vv_err
     vv_status s = vv_model_load(&m, o->model_dir, VV_ALL_PARTS, err);
     if (s == VV_OK) {
         s = vv_evaluate(r, &m, o, err);
-        if (s == VV_OK) s = report(r, json, out, err);
+        if (s == VV_OK) s = cli_results(vv_eval_json(r), o->model_dir, json, out, err);
+        if (s == VV_OK && !json && !cli_quiet) print_tables(r);
         vv_model_free(&m);
     }
     free(r);

@@ -1,11 +1,9 @@
 /* versavit probe: what a linear map can read from the tower's features. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "eval/probe.h"
-#include "io/file.h"
 
 static const cli_usage usage = {
     "probe depth|segmentation --model DIR [--train N] [--test N] [--layer K] [--json] [-o FILE]",
@@ -69,21 +67,6 @@ static void print_table(const vv_probe_result *r)
         if (r->row[k].present) print_row(r, k);
 }
 
-static vv_status report(const vv_probe_result *r, const char *model, int json, const char *out, vv_error *err)
-{
-    json_t *o = vv_probe_json(r);
-    char *text = NULL;
-    if (o && json_object_set_new(o, "model", json_string(model)) == 0) text = vv_json_text(o, JSON_INDENT(1));
-    json_decref(o);
-    if (!text) return vv_no_memory(err, "results");
-    cli_line();
-    if (json) puts(text);
-    const vv_status s = out ? vv_out_text(out, text, err) : VV_OK;
-    free(text);
-    if (s == VV_OK && !json && !cli_quiet) print_table(r);
-    return s;
-}
-
 static vv_status run(const char *what, const char *dir, const vv_probe_options *o, int json, const char *out,
                      vv_error *err)
 {
@@ -96,7 +79,8 @@ static vv_status run(const char *what, const char *dir, const vv_probe_options *
     VV_TRY(vv_model_load(&m, dir, VV_VISION, err));
     vv_status s = vv_model_need(&m, VV_VISION, dir, err);
     if (s == VV_OK) s = vv_probe(&r, &m, depth ? VV_PROBE_DEPTH : VV_PROBE_SEGMENTATION, o, err);
-    if (s == VV_OK) s = report(&r, dir, json, out, err);
+    if (s == VV_OK) s = cli_results(vv_probe_json(&r), dir, json, out, err);
+    if (s == VV_OK && !json && !cli_quiet) print_table(&r);
     vv_probe_free(&r);
     vv_model_free(&m);
     return s;

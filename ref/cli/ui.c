@@ -126,3 +126,16 @@ void cli_number(int width, double x, int digits)
     if (isfinite(x)) printf(" %*.*f", width, digits, x);
     else printf(" %*s", width, "-");
 }
+
+vv_status cli_results(json_t *results, const char *model, int json, const char *out, vv_error *err)
+{
+    const int ok = results && json_object_set_new(results, "model", json_string(model)) == 0;
+    char *text = ok ? vv_json_text(results, JSON_INDENT(1)) : NULL;
+    json_decref(results);
+    if (!text) return vv_no_memory(err, "results");
+    cli_line();
+    if (json) puts(text);
+    const vv_status s = out ? vv_out_text(out, text, err) : VV_OK;
+    free(text);
+    return s;
+}
