@@ -82,7 +82,7 @@ build: $(LIB) $(COMMAND)
 help:
 	@echo "make            build library and command ($(BUILD)/)"
 	@echo "make demo       train the tiny model through all stages on synthetic scenes, evaluate, draw demo/report.html"
-	@echo "make check      all tests, float and double (about 2 minutes)"
+	@echo "make check      all tests, float and double (about 5 minutes)"
 	@echo "make smoke      the demo in a minute: two updates of each stage, probes, the golden files (no root)"
 	@echo "make check-all  exhaustive: every float of the elementary functions, all BLAS flavours, clang (nightly)"
 	@echo "make check-torch  against PyTorch and transformers, live (makes a virtual environment of about 1 GB the first time)"

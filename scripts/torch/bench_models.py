@@ -46,7 +46,7 @@ def qwen_decode(kind):
     def step():
         with torch.inference_mode():
             model(ids[:, 128:], past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache.crop(128)
+        cache.crop(-1)
     return step
 
 
