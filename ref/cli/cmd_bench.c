@@ -127,7 +127,7 @@ typedef struct {
     {                                                                                                                  \
         .depth = blocks, .embed_dim = C, .hidden_size = out, .mlp_ratio = 4, .num_heads = heads, .in_channels = 3,     \
         .patch_size = 14, .temporal_patch_size = 2, .spatial_merge_size = 2, .hidden_act = VVB_GELU_QUICK,             \
-        .initializer_range = 0.02                                                                                      \
+        .initializer_range = 0.02, .rope_theta = 10000                                                                 \
     }
 
 static const tower_case towers[] = {

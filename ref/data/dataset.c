@@ -193,8 +193,8 @@ static vv_status open_scenes(vv_dataset *d, vv_error *err)
         return vv_fail(err, VV_USAGE,
                        "scenes: expected a first one from 0 on and a count of at least 1, found %lld and %lld",
                        (long long)s->first, (long long)s->count);
-    if (s->questions < 0 || s->questions > 2)
-        return vv_fail(err, VV_USAGE, "scenes: questions: expected 0, 1 or 2, found %d", s->questions);
+    if (s->questions < VV_ASK_NOTHING || s->questions > VV_ASK_ALL)
+        return vv_fail(err, VV_USAGE, "scenes: questions: expected 0, 1, 2 or 3, found %d", s->questions);
     if (d->n <= KEEP_BYTES / 4096 && !(d->kept = vv_calloc(d->n, sizeof *d->kept)))
         return vv_no_memory(err, "a data set");
     return VV_OK;

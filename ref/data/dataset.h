@@ -40,12 +40,15 @@ typedef enum { VV_TASK_CAPTION, VV_TASK_DEPTH, VV_TASK_SEGMENTATION } vv_task;
 enum { VV_TASKS = 3 };
 extern const char *const vv_task_name[VV_TASKS]; /* "caption", "depth", "segmentation" */
 
+/* What is said of a scene: its caption; one of its questions; both in turn; captions and conversations of all questions in turn. */
+typedef enum { VV_ASK_NOTHING, VV_ASK_ONE, VV_ASK_BOTH, VV_ASK_ALL } vv_ask;
+
 /* Where samples come from: a manifest, or scenes [first, first + count) of the renderer. */
 typedef struct {
     const char *manifest; /* NULL: scenes */
     vv_synth_options scenes;
     int64_t first, count;
-    int questions;  /* caption task on scenes: 0 captions, 1 a question each, 2 both in turn */
+    int questions;  /* caption task on scenes: a vv_ask */
     int text_alone; /* caption task on scenes: without their pictures */
     double weight;  /* share of the draws among the sources of a task, for vv_loader_new; usually 1 */
 } vv_source;

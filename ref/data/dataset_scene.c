@@ -5,31 +5,41 @@
 #include "base/rng.h"
 #include "data/dataset_parts.h"
 
-/* One turn of the user and one answer. */
-static vv_status converse(vv_sample *out, const char *question, const char *answer, vv_error *err)
+/* One turn of the user and one answer: messages at and at + 1. */
+static vv_status converse(vv_sample *out, int64_t at, const char *question, const char *answer, vv_error *err)
 {
-    if (!(out->message = vv_calloc(2, sizeof *out->message))) return vv_no_memory(err, out->name);
-    out->n_messages = 2;
-    out->message[0] = (vv_message){vv_strdup("user"), vv_strdup(question)};
-    out->message[1] = (vv_message){vv_strdup("assistant"), vv_strdup(answer)};
-    for (int i = 0; i < 2; i++)
+    out->message[at] = (vv_message){vv_strdup("user"), vv_strdup(question)};
+    out->message[at + 1] = (vv_message){vv_strdup("assistant"), vv_strdup(answer)};
+    for (int64_t i = at; i < at + 2; i++)
         if (!out->message[i].role || !out->message[i].text) return vv_no_memory(err, out->name);
     return VV_OK;
 }
 
-/* The caption, or one of the questions: which one is drawn, so that types are as frequent as among all questions. */
+/* The caption, one of the questions, or all of them as one conversation. Which one, or in which order, is drawn: types are as frequent
+ * as among all questions, and each is asked first as often as any other. */
 static vv_status texts(vv_sample *out, const vv_scene *scene, const vv_source *source, int64_t i, vv_error *err)
 {
-    const int ask = source->questions == 1 || (source->questions == 2 && i % 2 == 1);
-    const vv_synth_question *q = NULL;
-    if (ask && scene->n_questions > 0) {
+    const int ask = source->questions;
+    const int asks = ask == VV_ASK_ONE || ((ask == VV_ASK_BOTH || ask == VV_ASK_ALL) && i % 2 == 1);
+    const int64_t n = !asks ? 0 : ask == VV_ASK_ALL ? scene->n_questions : vv_min(scene->n_questions, 1);
+    int64_t order[VV_SYNTH_QUESTIONS];
+    for (int64_t k = 0; k < scene->n_questions; k++) order[k] = k;
+    for (int64_t k = 0; k < n; k++) { /* the first n of a Fisher-Yates shuffle */
         uint32_t words[4];
-        vv_random_words(source->scenes.seed, vv_stream("question of a scene"), (uint64_t)(source->first + i), words);
-        q = &scene->question[words[0] % scene->n_questions];
+        vv_random_words(source->scenes.seed, vv_stream("question of a scene") + (uint64_t)k,
+                        (uint64_t)(source->first + i), words);
+        const int64_t pick = k + words[0] % (scene->n_questions - k), kept = order[k];
+        order[k] = order[pick];
+        order[pick] = kept;
     }
-    if (!(out->type = vv_strdup(q ? q->type : "caption"))) return vv_no_memory(err, out->name);
-    if (!q) return converse(out, VV_CAPTION_PROMPT, scene->caption, err);
-    return converse(out, q->question, q->answer, err);
+    out->n_messages = 2 * vv_max(n, 1);
+    const char *type = n == 0 ? "caption" : n == 1 ? scene->question[order[0]].type : "questions";
+    if (!(out->type = vv_strdup(type)) || !(out->message = vv_calloc(out->n_messages, sizeof *out->message)))
+        return vv_no_memory(err, out->name);
+    if (n == 0) return converse(out, 0, VV_CAPTION_PROMPT, scene->caption, err);
+    for (int64_t k = 0; k < n; k++)
+        VV_TRY(converse(out, 2 * k, scene->question[order[k]].question, scene->question[order[k]].answer, err));
+    return VV_OK;
 }
 
 static vv_status maps(vv_sample *out, vv_scene *scene, vv_error *err)

@@ -15,7 +15,8 @@ vv_vit_config vv_vit_config_default(void)
                            .temporal_patch_size = 2,
                            .spatial_merge_size = 2,
                            .hidden_act = VVB_GELU_QUICK,
-                           .initializer_range = 0.02};
+                           .initializer_range = 0.02,
+                           .rope_theta = 10000};
 }
 
 static vv_status check(const vv_vit_config *c, const char *where, vv_error *err)
@@ -58,6 +59,7 @@ vv_status vv_vit_config_parse(vv_vit_config *c, const json_t *root, const char *
     if ((double)c->mlp_ratio != ratio)
         return vv_fail(err, VV_FILE, "%s: mlp_ratio: expected a whole number; found %g", where, ratio);
     VV_TRY(vv_json_real(v, where, "initializer_range", 0, 1e3, &c->initializer_range, err));
+    VV_TRY(vv_json_real(v, where, "rope_theta", 1, 1e12, &c->rope_theta, err));
     const char *act = NULL;
     VV_TRY(vv_json_string(v, where, "hidden_act", &act, err));
     if (act && !strcmp(act, "gelu")) c->hidden_act = VVB_GELU_ERF;
@@ -69,11 +71,13 @@ vv_status vv_vit_config_parse(vv_vit_config *c, const json_t *root, const char *
 
 json_t *vv_vit_config_to_json(const vv_vit_config *c)
 {
+    /* written only where it is not the published one: other programs know no such key */
+    json_t *theta = c->rope_theta == vv_vit_config_default().rope_theta ? NULL : json_real(c->rope_theta);
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f}", "model_type", "qwen2_vl", "depth",
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:o*}", "model_type", "qwen2_vl", "depth",
         (json_int_t)c->depth, "embed_dim", (json_int_t)c->embed_dim, "hidden_size", (json_int_t)c->hidden_size,
         "mlp_ratio", (json_int_t)c->mlp_ratio, "num_heads", (json_int_t)c->num_heads, "in_channels",
         (json_int_t)c->in_channels, "patch_size", (json_int_t)c->patch_size, "temporal_patch_size",
         (json_int_t)c->temporal_patch_size, "spatial_merge_size", (json_int_t)c->spatial_merge_size, "hidden_act",
-        c->hidden_act == VVB_GELU_QUICK ? "quick_gelu" : "gelu", "initializer_range", c->initializer_range);
+        c->hidden_act == VVB_GELU_QUICK ? "quick_gelu" : "gelu", "initializer_range", c->initializer_range, "rope_theta", theta);
 }

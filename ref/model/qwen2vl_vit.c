@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static const double EPS = 1e-6, ROPE_THETA = 10000;
+static const double EPS = 1e-6;
 
 /* what vv_segment keeps of one block until its backward */
 typedef struct {
@@ -100,7 +100,7 @@ vv_tensor *vv_vit_forward(vv_tape *t, const vv_vit *m, vv_tensor *pixel_values, 
     } else if (vv_expect(t, "vision tower", "pixel_values", vv_rows(pixel_values) == N,
                          "a row for each patch of the grids", "pixel_values", pixel_values)) {
         vv_enter(t, "visual", -1);
-        const vv_layout layout = {vv_rope_table(t, pos, N, 2, c->embed_dim / c->num_heads, ROPE_THETA),
+        const vv_layout layout = {vv_rope_table(t, pos, N, 2, c->embed_dim / c->num_heads, c->rope_theta),
                                   vv_keep(t, cu, (S + 1) * (int64_t)sizeof *cu), S, c->num_heads};
         h = vv_linear(t, "patch_embed", pixel_values, m->patch_embed, NULL, NULL);
         h = blocks(t, m, h, &layout, want);

@@ -40,6 +40,7 @@ typedef struct {
         spatial_merge_size;
     vvb_gelu_kind hidden_act;
     double initializer_range;
+    double rope_theta; /* ours: the published towers have no such key, always 10000 */
 } vv_vit_config;
 
 /* The published 7B configuration. */

@@ -21,7 +21,9 @@
  *
  * A source is {"manifest": PATH, "weight": 1} (data/README.md), or
  *   {"scenes": {"seed", "size", "min_objects", "max_objects", "closeups", "held_out"}, "first": 0, "count": N,
- *    "questions": "captions"|"questions"|"both", "images": true, "weight": 1}       images false: text alone, for captions.
+ *    "questions": "captions"|"questions"|"both"|"all", "images": true, "weight": 1}
+ *   questions: one of a scene's questions a sample; both: captions and questions in turn; all: captions and conversations of all the
+ *   scene's questions in turn. images false: text alone, for captions.
  * A size may be a list: one for each update in turn. micro_batch 0 is the whole batch; max_tokens and max_pixels 0 are the model's.
  * Losses are those of loss/loss.h. Paths are seen from the file's folder. "comment" may stand in every object.
  *

@@ -62,7 +62,7 @@ static vv_status read_source(vv_source *s, vv_task task, const vv_reader *r)
 {
     static const char *const keys[] = {"manifest", "scenes", "first", "count", "questions", "images", "weight", NULL},
                              *const manifest_keys[] = {"manifest", "weight", NULL},
-                             *const questions[] = {"captions", "questions", "both", NULL};
+                             *const questions[] = {"captions", "questions", "both", "all", NULL};
     char *manifest;
     int images = 1;
     VV_TRY(vv_reader_only(r, keys));

@@ -122,7 +122,7 @@ START_TEST(usage)
     } bad[] = {{7, 0, 1, 0, "size"},
                {28, -1, 1, 0, "first"},
                {28, 0, 0, 0, "count"},
-               {28, 0, 1, 3, "questions"},
+               {28, 0, 1, 4, "questions"},
                {28, INT64_MAX, 1, 0, "first"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         vv_source source = {
@@ -162,20 +162,19 @@ static vv_scene drawn(int64_t i)
     return s;
 }
 
-static int is_question(const vv_scene *scene, const vv_sample *s)
+/* which question of the scene the messages at and at + 1 are; -1: none */
+static int64_t which_question(const vv_scene *scene, const vv_sample *s, int64_t at)
 {
-    for (int64_t k = 0; k < scene->n_questions; k++) {
-        const vv_synth_question *q = &scene->question[k];
-        if (!strcmp(q->question, s->message[0].text) && !strcmp(q->answer, s->message[1].text) &&
-            !strcmp(q->type, s->type))
-            return 1;
-    }
-    return 0;
+    for (int64_t k = 0; k < scene->n_questions; k++)
+        if (!strcmp(scene->question[k].question, s->message[at].text) &&
+            !strcmp(scene->question[k].answer, s->message[at + 1].text))
+            return k;
+    return -1;
 }
 
 START_TEST(scene_texts)
 {
-    for (int questions = 0; questions < 3; questions++) {
+    for (int questions = VV_ASK_NOTHING; questions <= VV_ASK_BOTH; questions++) {
         vv_dataset *d = scenes(VV_TASK_CAPTION, questions, 0), *alone = scenes(VV_TASK_CAPTION, questions, 1);
         for (int64_t i = 0; i < SCENES; i++) {
             vv_scene scene = drawn(i);
@@ -193,7 +192,11 @@ START_TEST(scene_texts)
             if (questions == 0 || (questions == 2 && i % 2 == 0)) {
                 ck_assert_str_eq(s.message[1].text, scene.caption);
                 ck_assert_str_eq(s.type, "caption");
-            } else ck_assert(is_question(&scene, &s));
+            } else {
+                const int64_t k = which_question(&scene, &s, 0);
+                ck_assert(k >= 0);
+                ck_assert_str_eq(s.type, scene.question[k].type);
+            }
             vv_sample_free(&s);
             vv_sample_free(&t);
             vv_scene_free(&scene);
@@ -201,6 +204,38 @@ START_TEST(scene_texts)
         vv_dataset_free(d);
         vv_dataset_free(alone);
     }
+}
+END_TEST
+
+/* every second sample has each question of its scene once, not always in the scene's order */
+START_TEST(scene_conversations)
+{
+    vv_dataset *d = scenes(VV_TASK_CAPTION, VV_ASK_ALL, 0);
+    int64_t moved = 0;
+    for (int64_t i = 0; i < SCENES; i++) {
+        vv_scene scene = drawn(i);
+        vv_sample s;
+        int64_t seen = 0;
+        VVT_OK(vv_dataset_get(d, i, &s, err));
+        if (i % 2 == 0) {
+            ck_assert_int_eq(s.n_messages, 2);
+            ck_assert_str_eq(s.message[1].text, scene.caption);
+        } else {
+            ck_assert_int_eq(s.n_messages, 2 * scene.n_questions);
+            ck_assert(scene.n_questions > 1);
+            ck_assert_str_eq(s.type, "questions");
+            for (int64_t at = 0; at < s.n_messages; at += 2) {
+                const int64_t k = which_question(&scene, &s, at);
+                ck_assert(k >= 0 && !(seen >> k & 1));
+                seen |= (int64_t)1 << k;
+                moved += k != at / 2;
+            }
+        }
+        vv_sample_free(&s);
+        vv_scene_free(&scene);
+    }
+    ck_assert_int_gt(moved, 0);
+    vv_dataset_free(d);
 }
 END_TEST
 
@@ -330,6 +365,7 @@ static Suite *suite(void)
     tcase_add_test(tc, the_first_follows_the_last);
     tcase_add_test(tc, usage);
     tcase_add_test(tc, scene_texts);
+    tcase_add_test(tc, scene_conversations);
     tcase_add_test(tc, scene_maps_and_masks);
     tcase_add_test(tc, written_scenes);
     tcase_add_test(tc, many_threads);

@@ -21,14 +21,14 @@ START_TEST(what_is_read)
                  "\"num_heads\": 6,"
                  "\"in_chans\": 3, \"patch_size\": 8, \"temporal_patch_size\": 1, \"spatial_merge_size\": 3, "
                  "\"hidden_act\": \"gelu\","
-                 "\"initializer_range\": 0.5, \"something_new\": [1]}, \"embed_dim\": 7}",
+                 "\"initializer_range\": 0.5, \"rope_theta\": 100, \"something_new\": [1]}, \"embed_dim\": 7}",
                  err));
     ck_assert(c.depth == 5 && c.embed_dim == 48 && c.hidden_size == 20 && c.mlp_ratio == 3 && c.num_heads == 6);
     ck_assert(c.in_channels == 3 && c.patch_size == 8 && c.temporal_patch_size == 1 && c.spatial_merge_size == 3);
-    ck_assert(c.hidden_act == VVB_GELU_ERF && c.initializer_range == 0.5);
+    ck_assert(c.hidden_act == VVB_GELU_ERF && c.initializer_range == 0.5 && c.rope_theta == 100);
     VVT_OK(parse(&c, "{\"embed_dim\": 64, \"num_heads\": 2, \"depth\": null, \"mlp_ratio\": 2}", err)); /* a bare one */
     ck_assert(c.embed_dim == 64 && c.num_heads == 2 && c.depth == 32 && c.mlp_ratio == 2 &&
-              c.hidden_act == VVB_GELU_QUICK);
+              c.hidden_act == VVB_GELU_QUICK && c.rope_theta == 10000);
 }
 END_TEST
 
@@ -37,7 +37,7 @@ START_TEST(written_and_read_again)
     vv_vit_config c, back;
     VVT_OK(parse(&c,
                  "{\"embed_dim\": 24, \"num_heads\": 3, \"depth\": 2, \"mlp_ratio\": 3, \"patch_size\": 8, "
-                 "\"hidden_act\": \"gelu\"}",
+                 "\"hidden_act\": \"gelu\", \"rope_theta\": 50}",
                  err));
     json_t *root = vv_vit_config_to_json(&c);
     char *text = json_dumps(root, 0);
@@ -46,7 +46,7 @@ START_TEST(written_and_read_again)
     ck_assert(c.mlp_ratio == back.mlp_ratio && c.num_heads == back.num_heads && c.in_channels == back.in_channels);
     ck_assert(c.patch_size == back.patch_size && c.temporal_patch_size == back.temporal_patch_size);
     ck_assert(c.spatial_merge_size == back.spatial_merge_size && c.hidden_act == back.hidden_act);
-    ck_assert(c.initializer_range == back.initializer_range);
+    ck_assert(c.initializer_range == back.initializer_range && c.rope_theta == back.rope_theta);
     free(text);
     json_decref(root);
 }
@@ -77,6 +77,7 @@ START_TEST(what_is_refused)
         {"{\"embed_dim\": 16, \"num_heads\": 2, \"hidden_act\": 1}", {"hidden_act", "string", "1"}},
         {"{\"embed_dim\": 16, \"num_heads\": 2, \"in_chans\": 4}", {"in_channels", "3", "4"}},
         {"{\"embed_dim\": 16, \"num_heads\": 2, \"initializer_range\": -1}", {"initializer_range", "0", "-1"}},
+        {"{\"embed_dim\": 16, \"num_heads\": 2, \"rope_theta\": 0.5}", {"rope_theta", "1", "0.5"}},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         vv_vit_config c;
