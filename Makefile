@@ -84,6 +84,7 @@ help:
 	@echo "make demo       train the tiny model through all stages on synthetic scenes, evaluate, draw demo/report.html"
 	@echo "make check      all tests, float and double (about 5 minutes)"
 	@echo "make smoke      the demo in a minute: two updates of each stage, probes, the golden files (no root)"
+	@echo "make table4     what each task does to the tower: six arms, five seeds, probes with 95 % intervals (an hour)"
 	@echo "make check-all  exhaustive: every float of the elementary functions, all BLAS flavours, clang (nightly)"
 	@echo "make check-torch  against PyTorch and transformers, live (makes a virtual environment of about 1 GB the first time)"
 	@echo "make conformance  BACKEND=PATH.a: a line per operation and shape, PASS or FAIL (ONLY=\"gelu 130\")"

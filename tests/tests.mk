@@ -31,11 +31,16 @@ export OMP_WAIT_POLICY ?= passive
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SUB   = $(MAKE) --no-print-directory -j$(JOBS)
 
-.PHONY: smoke check check-all check-cli check-golden check-torch golden demo lint format clean
+.PHONY: smoke table4 check check-all check-cli check-golden check-torch golden demo lint format clean
 smoke: deps
 	@$(SUB) build
 	@sh scripts/demo $(COMMAND) build/smoke --updates 2
 	@$(SUB) check-golden
+
+# Table 4 in the small, five seeds: an hour on two cores; build/table4/table4.md
+table4: deps
+	@$(SUB) build
+	@scripts/table4 $(COMMAND) build/table4
 
 check: deps
 	@$(SUB) run-tests

@@ -32,7 +32,7 @@ void vv_sample_free(vv_sample *s)
 }
 
 /* ---- scenes that were drawn before ----------------------------------------------------------------------------------- */
-enum { KEEP_BYTES = 256 << 20 };
+enum { KEEP_BYTES = 1 << 30 };
 
 /* n items of the given size in fresh memory; NULL stays NULL, and *ok becomes 0 without memory */
 static void *copy(const void *from, int64_t n, size_t size, int *ok, int64_t *bytes)

@@ -48,7 +48,7 @@ static uint64_t fresh_seed(const vv_run *r, const vv_stage_config *s)
 {
     uint32_t words[4];
     char stream[80];
-    snprintf(stream, sizeof stream, "fresh/%s", s->name);
+    snprintf(stream, sizeof stream, "fresh/%s", s->random);
     vv_random_words(r->config.seed, vv_stream(stream), 0, words);
     return (uint64_t)words[1] << 32 | words[0];
 }

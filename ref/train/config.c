@@ -29,6 +29,7 @@ static void free_stage(vv_stage_config *s)
     for (int k = 0; k < VV_PARTS; k++) free(s->load[k]);
     for (int k = 0; k < VV_TASKS; k++) vv_task_config_free(&s->task[k]);
     free(s->name);
+    free(s->random);
     free(s->where);
 }
 
@@ -195,14 +196,17 @@ static vv_status read_length(vv_stage_config *s, int64_t most, const vv_reader *
 static vv_status read_stage(vv_train_config *c, vv_stage_config *s, int64_t most, const vv_reader *r)
 {
     static const char *const
-        keys[] = {"name",      "skip_if",         "load", "fresh",    "train",         "updates",   "epochs",
-                  "tasks",     "optimizer",       "lr",   "schedule", "checkpointing", "precision", "save_every",
-                  "keep_last", "gradients_every", NULL},
+        keys[] = {"name",       "random",    "skip_if",         "load", "fresh",    "train",         "updates",
+                  "epochs",     "tasks",     "optimizer",       "lr",   "schedule", "checkpointing", "precision",
+                  "save_every", "keep_last", "gradients_every", NULL},
         *const skips[] = {"never", "init_tower", "init_llm", NULL}, *const precisions[] = {"float", "bf16", NULL};
     int skip = 0;
     VV_TRY(vv_reader_only(r, keys));
     VV_TRY(read_name(c, s, r));
     if (!(s->where = vv_strdup(r->where))) return vv_no_memory(r->err, r->where);
+    VV_TRY(vv_reader_text(r, "random", 0, &s->random));
+    if (!s->random && !(s->random = vv_strdup(s->name))) return vv_no_memory(r->err, r->where);
+    VV_TRY(vv_reader_put(r, "random", json_string(s->random)));
     VV_TRY(vv_reader_word(r, "skip_if", skips, &skip));
     s->skip_if = (vv_skip)skip;
     VV_TRY(vv_reader_parts(r, "fresh", &s->fresh));

@@ -6,6 +6,8 @@
  *      "load":  {"visual": "stage0", "model": "stage0b"},  parts from the results of earlier stages, or from a model's folder (a path
  *                                      with "/"); absent parts go on from the stage before, those of the first stage start at random
  *      "fresh": ["projector"],         parts that start anew, from random numbers of this stage's own
+ *      "random": "stage2",             draws fresh parts and the order of samples as a stage of this name does, so that runs of several
+ *                                      stages differ in what they train on alone; its own name by default
  *      "train": ["visual", ...],       parts that train; all others keep their bits
  *      "skip_if": "init_tower"|"init_llm",   the stage only makes what that option brings, and is left out with it
  *      "updates": N,                   or "epochs": E, each of as many updates as the task with the most of them needs
@@ -82,9 +84,9 @@ double vv_schedule_factor(const vv_schedule *c, int64_t s, int64_t S);
 typedef enum { VV_SKIP_NEVER, VV_SKIP_INIT_TOWER, VV_SKIP_INIT_LLM } vv_skip;
 
 typedef struct {
-    char *name, *where;
-    char *load[VV_PARTS]; /* NULL: goes on; the name of a stage, or a folder when it has a "/" */
-    int fresh, train;     /* bits of parts */
+    char *name, *where, *random; /* random: whose name the random numbers are drawn under */
+    char *load[VV_PARTS];        /* NULL: goes on; the name of a stage, or a folder when it has a "/" */
+    int fresh, train;            /* bits of parts */
     vv_skip skip_if;
     int64_t updates, epochs; /* one of them is 0 */
     vv_task_config task[VV_TASKS];

@@ -72,7 +72,7 @@ static vv_status open_sources(stage *s, int k, vv_error *err)
     feed *f = &s->feed[k];
     f->set = vv_calloc(c->n_sources, sizeof *f->set);
     f->sample = vv_calloc(c->batch, sizeof *f->sample);
-    f->stream = vv_asprintf("%s/%s", s->config->name, vv_task_name[k]);
+    f->stream = vv_asprintf("%s/%s", s->config->random, vv_task_name[k]);
     if (!f->set || !f->sample || !f->stream) return vv_no_memory(err, c->where);
     for (int64_t i = 0; i < c->n_sources; i++)
         VV_TRY(vv_dataset_open(&f->set[i], &c->source[i], c->task, c->skip_bad, err));

@@ -31,6 +31,7 @@ START_TEST(test_values)
     ck_assert_int_eq(vv_task_parts(&c.stage[1].task[VV_TASK_CAPTION]), VV_TEXT);
     ck_assert_int_eq(c.stage[2].task[VV_TASK_CAPTION].plain, 1);
     ck_assert_str_eq(c.stage[2].load[0], "stage0");
+    ck_assert_str_eq(c.stage[2].random, c.stage[2].name);
     ck_assert_int_eq(c.stage[0].task[0].source[1].first, 100);
     ck_assert_int_eq(c.stage[0].task[0].source[1].questions, 2);
     vv_train_config_free(&c);

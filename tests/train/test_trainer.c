@@ -101,6 +101,30 @@ START_TEST(test_same_weights)
 }
 END_TEST
 
+/* A stage under another name is another stage, unless it draws its random numbers under the first one's. */
+static void renamed(json_t *root) { vvt_set(root, "train.stages[3].name", "\"arm\""); }
+static void paired(json_t *root)
+{
+    renamed(root);
+    vvt_set(root, "train.stages[3].random", "\"stage2\"");
+}
+
+START_TEST(test_random_of)
+{
+    char *plain = whole("straight", NULL), *other = whole("renamed", renamed), *same = whole("paired", paired);
+    static const char *const part[] = {"visual.", "depth_head."};
+    char *folder = vv_strdup(vvt_path("."));
+    for (int i = 0; i < 2; i++) {
+        ck_assert(same_part(folder, "straight/stage2/model", "paired/arm/model", part[i]));
+        ck_assert(!same_part(folder, "straight/stage2/model", "renamed/arm/model", part[i]));
+    }
+    free(folder);
+    free(plain);
+    free(other);
+    free(same);
+}
+END_TEST
+
 /* bf16 moves the run, but the masters keep their digits. */
 static void in_bf16(json_t *root)
 {
@@ -367,6 +391,7 @@ static Suite *suite(void)
     tcase_add_test(tc, test_unused);
     tcase_add_test(tc, test_moments);
     tcase_add_loop_test(tc, test_same_weights, 0, 3);
+    tcase_add_test(tc, test_random_of);
     tcase_add_test(tc, test_bf16);
     tcase_add_loop_test(tc, test_stop_and_resume, 1, 10);
     tcase_add_test(tc, test_one_stage);
