@@ -41,7 +41,7 @@ END_TEST
 /* Every configuration that comes with the project is one. */
 START_TEST(test_all_files)
 {
-    static const char *const names[] = {"micro", "tiny", "small", "paper"};
+    static const char *const names[] = {"micro", "tiny", "small", "table4", "paper"};
     char path[100];
     snprintf(path, sizeof path, "data/configs/%s.json", names[_i]);
     vv_train_config c;
@@ -288,7 +288,7 @@ static Suite *suite(void)
     TCase *tc;
     Suite *s = vvt_suite("train/config", &tc);
     tcase_add_test(tc, test_values);
-    tcase_add_loop_test(tc, test_all_files, 0, 4);
+    tcase_add_loop_test(tc, test_all_files, 0, 5);
     tcase_add_test(tc, test_round_trip);
     tcase_add_test(tc, test_loss_defaults);
     tcase_add_loop_test(tc, test_wrong, 0, WRONG);
