@@ -42,6 +42,8 @@ int cmd_report(int argc, char **argv)
          NULL, NULL},
         {"eval", 'e', "FILE", "results of versavit eval", &o.eval, NULL, NULL, NULL},
         {"probe", 'p', "FILE", "results of versavit probe; any number of times", probe, &o.n_probes, NULL, NULL},
+        {"tables", 't', "FILE", "tables to show beside this run's, as scripts/table4 writes them", &o.tables, NULL,
+         NULL, NULL},
         {0}};
     char **args;
     int n, status;

@@ -153,6 +153,7 @@ static vv_status write_page(vv_page *p, const vv_report *r, vv_error *err)
     VV_TRY(vv_report_gradients(p, r, err));
     VV_TRY(vv_report_scenes(p, r, err));
     VV_TRY(vv_report_tables(p, r, err));
+    VV_TRY(vv_report_given(p, r->options->tables, err));
     vv_page_tail(p);
     return p->failed ? vv_no_memory(err, "report") : vv_out_text(r->options->out, p->text, err);
 }

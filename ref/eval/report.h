@@ -20,6 +20,7 @@ typedef struct {
     const char *model;        /* a model's folder; NULL: of the last stage that has one */
     const char *base;         /* the tower to compare with; NULL: of the stage before the model's, where there is one */
     const char *eval;         /* a file of `versavit eval`; NULL: RUN/eval.json where it is there */
+    const char *tables;       /* a file of finished tables, as scripts/table4 writes them; NULL: none */
     const char *const *probe; /* files of `versavit probe`; none: RUN/probe.json where it is there */
     int64_t n_probes, scenes; /* scenes 0: none */
 } vv_report_options;

@@ -133,5 +133,6 @@ void vv_report_curves(vv_page *p, const vv_report *r);
 vv_status vv_report_gradients(vv_page *p, const vv_report *r, vv_error *err) VV_MUST_USE;
 vv_status vv_report_scenes(vv_page *p, const vv_report *r, vv_error *err) VV_MUST_USE;
 vv_status vv_report_tables(vv_page *p, const vv_report *r, vv_error *err) VV_MUST_USE;
+vv_status vv_report_given(vv_page *p, const char *path, vv_error *err) VV_MUST_USE; /* path NULL: nothing */
 
 #endif

@@ -271,6 +271,37 @@ START_TEST(tables)
 }
 END_TEST
 
+/* tables that a file brings: as they are, and texts escaped */
+START_TEST(given_tables)
+{
+    static const char good[] =
+        "{\"tables\":[{\"title\":\"a < b\",\"columns\":[\"arm\",\"mIoU\"],\"rows\":[[\"all\",\"22.5 ± 0.3\"],"
+        "[\"none\",\"\"]]}],\"more\":1}",
+                      log[] = "{\"kind\":\"start\",\"stage\":\"s\"}\n";
+    static const struct {
+        const char *text, *words[2];
+    } bad[] = {
+        {"{}", {"bad-tables.json", "'tables'"}},
+        {"{\"tables\":[1]}", {"tables[0]", "object"}},
+        {"{\"tables\":[{\"title\":\"t\",\"columns\":[\"a\"]}]}", {"tables[0]", "'rows'"}},
+        {"{\"tables\":[{\"title\":\"t\",\"columns\":[\"a\"],\"rows\":[[\"x\",\"y\"]]}]}", {"tables[0]", "1 texts"}},
+        {"{\"tables\":[{\"title\":\"t\",\"columns\":[\"a\"],\"rows\":[[1]]}]}", {"tables[0]", "texts"}}};
+    vv_report_options o = {.run = with_log("given", log), .out = vvt_path("given.html")};
+    o.tables = vvt_write("good-tables.json", good, strlen(good));
+    char *page = report(&o);
+    ck_assert_ptr_nonnull(strstr(page, "<p>a &lt; b</p>"));
+    ck_assert_ptr_nonnull(
+        strstr(page, "<tr><th>arm</th><th class=\"n\">mIoU</th></tr>\n<tr><td>all</td><td class=\"n\">22.5 ± 0.3</td>"
+                     "</tr>\n<tr><td>none</td><td class=\"n\"></td></tr>"));
+    free(page);
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+        vv_error e = {0};
+        o.tables = vvt_write("bad-tables.json", bad[k].text, strlen(bad[k].text));
+        vvt_expect_error(&e, vv_report_write(&o, &e), VV_FILE, bad[k].words[0], bad[k].words[1], NULL);
+    }
+}
+END_TEST
+
 START_TEST(errors)
 {
     static const struct {
@@ -309,6 +340,7 @@ static Suite *suite(void)
     tcase_add_test(tc, escapes);
     tcase_add_test(tc, ranges);
     tcase_add_test(tc, tables);
+    tcase_add_test(tc, given_tables);
     tcase_add_test(tc, errors);
     return s;
 }
