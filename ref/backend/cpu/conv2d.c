@@ -52,20 +52,34 @@ static pixel pixel_at(const windows *g, int64_t p)
     return (pixel){p / g->cols / g->rows, p / g->cols % g->rows, p % g->cols};
 }
 
+/* Pieces of a few numbers are not worth a call of memcpy. */
+enum { PIECE = 32 / sizeof(vv_real) };
+
+static void copy(vv_real *to, const vv_real *from, int64_t n)
+{
+    int64_t k = 0;
+    for (; k + PIECE <= n; k += PIECE) memcpy(to + k, from + k, PIECE * sizeof *to);
+    for (; k < n; k++) to[k] = from[k];
+}
+
 /* panel [m,n]: of the windows p0 ... p0+m-1, the numbers k0 ... k0+n-1 of row u; zeros outside the map */
 static void gather(vv_real *panel, const windows *g, int64_t p0, int64_t m, int64_t u, int64_t k0, int64_t n)
 {
-    for (int64_t p = 0; p < m; p++, panel += n) {
+    const int64_t all = g->W * g->C;
+    for (int64_t p = 0, run; p < m; p += run) {
         const pixel at = pixel_at(g, p0 + p);
-        const int64_t r = at.i * g->step + g->top + u, from = (at.j * g->step + g->left) * g->C + k0;
+        const int64_t r = at.i * g->step + g->top + u;
         const int inside = r >= 0 && r < g->H;
-        const int64_t begin = inside ? vv_min(n, vv_max(0, -from)) : n;
-        const int64_t end = vv_max(begin, vv_min(n, g->W * g->C - from));
-        for (int64_t k = 0; k < begin; k++) panel[k] = 0;
-        if (begin < end)
-            memcpy(panel + begin, g->map + (at.b * g->H + r) * g->W * g->C + from + begin,
-                   (size_t)(end - begin) * sizeof *panel);
-        for (int64_t k = end; k < n; k++) panel[k] = 0;
+        const vv_real *row = inside ? g->map + (at.b * g->H + r) * all : NULL;
+        int64_t from = (at.j * g->step + g->left) * g->C + k0;
+        run = vv_min(m - p, g->cols - at.j);
+        for (int64_t j = 0; j < run; j++, panel += n, from += g->step * g->C) {
+            const int64_t begin = inside ? vv_min(n, vv_max(0, -from)) : n;
+            const int64_t end = vv_max(begin, vv_min(n, all - from));
+            for (int64_t k = 0; k < begin; k++) panel[k] = 0;
+            if (begin < end) copy(panel + begin, row + from + begin, end - begin);
+            for (int64_t k = end; k < n; k++) panel[k] = 0;
+        }
     }
 }
 
