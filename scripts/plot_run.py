@@ -5,7 +5,8 @@
     plot_run.py RUN -o run.png         or run.pdf, run.svg
     plot_run.py RUN -o run.png --stage stage2 --smooth 25
 
-Thin lines are single updates, thick ones the mean over --smooth of them. Needs matplotlib.
+Thin lines are single updates, thick ones the mean over --smooth of them, dots the losses of held-out samples.
+Needs matplotlib.
 """
 import argparse
 import json
@@ -15,11 +16,13 @@ import sys
 # Okabe and Ito 2008: told apart with every kind of colour vision
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = "#0072b2 #d55e00 #009e73 #e69f00 #cc79a7 #56b4e9 #000000".split()
 FIGURES = [  # title, logarithmic, smoothed, [(path in an update's line, name, colour)]
-    ("captions and answers: loss", False, True, [("loss.caption", "caption", BLUE)]),
+    ("captions and answers: loss", False, True, [("loss.caption", "caption", BLUE), ("validation.caption", "held out", BLACK)]),
     ("depth: loss and terms", False, True,
-     [("loss.depth", "depth", VERMILION), ("parts.ssi", "ssi", ORANGE), ("parts.gm", "gm", PURPLE)]),
+     [("loss.depth", "depth", VERMILION), ("parts.ssi", "ssi", ORANGE), ("parts.gm", "gm", PURPLE),
+      ("validation.depth", "held out", BLACK)]),
     ("segmentation: loss and terms", False, True,
-     [("loss.segmentation", "segmentation", GREEN), ("parts.bce", "bce", ORANGE), ("parts.dice", "dice", PURPLE)]),
+     [("loss.segmentation", "segmentation", GREEN), ("parts.bce", "bce", ORANGE), ("parts.dice", "dice", PURPLE),
+      ("validation.segmentation", "held out", BLACK)]),
     ("learning rate", False, False,
      [("lr.visual", "visual", BLACK), ("lr.projector", "projector", SKY), ("lr.model", "model", BLUE),
       ("lr.depth_head", "depth_head", VERMILION), ("lr.mask_head", "mask_head", GREEN)]),
@@ -28,7 +31,7 @@ FIGURES = [  # title, logarithmic, smoothed, [(path in an update's line, name, c
 
 
 def read(folder):
-    """{stage: [update lines]}, stages in the order they came."""
+    """{stage: [update lines]}, stages in the order they came; what a validation found is with its update."""
     path, stages = os.path.join(folder, "log.jsonl"), {}
     with open(path, encoding="utf-8") as file:
         lines = file.read().splitlines()
@@ -41,6 +44,8 @@ def read(folder):
             sys.exit(f"plot_run.py: {path}:{i + 1}: {why}")
         if line.get("kind") == "update":
             stages.setdefault(line["stage"], []).append(line)
+        elif line.get("kind") == "validation":
+            stages[line["stage"]][-1]["validation"] = line["validation"]
     if not stages:
         sys.exit(f"plot_run.py: {path}: expected lines of updates; found none")
     return stages
@@ -73,6 +78,10 @@ def draw(plt, stages, width):
         for (stage, lines), ax in zip(stages.items(), row):
             for path, name, colour in curves:
                 x, y = series(lines, path)
+                if path.startswith("validation"):
+                    if x:
+                        ax.plot(x, y, "o", color=colour, markersize=3, label=name)
+                    continue
                 thin = smoothed and len(x) >= 2 * width
                 if thin:
                     ax.plot(x, y, color=colour, linewidth=0.6, alpha=0.4)

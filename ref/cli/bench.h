@@ -16,6 +16,7 @@ typedef struct {
 
 typedef struct {
     int64_t repeat, depth; /* depth: another number of blocks or layers; 0: the case's own */
+    const char *record;    /* of train_*: a file for the batches, the weights and the losses; NULL: none */
 } bench_settings;
 
 double bench_least(double a, double b); /* of the times so far: 0 is none */
@@ -26,6 +27,8 @@ vv_status bench_fill(vv_params *ps, vv_error *err);
 
 /* Cases of the language model and of the dense heads; *known = 0 when the name is none of theirs. */
 vv_status bench_language(int *known, bench_result *r, const bench_settings *s, vv_error *err);
+/* A whole update of all three tasks; what it was made of goes to the file `record`, unless NULL (scripts/torch/bench_updates.py). */
+vv_status bench_train(int *known, bench_result *r, const bench_settings *s, vv_error *err);
 vv_status bench_heads(int *known, bench_result *r, const bench_settings *s, vv_error *err);
 
 #endif

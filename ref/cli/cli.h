@@ -38,6 +38,8 @@ vv_status cli_need(const char *option, const void *value,
 
 /* Results of a measurement (freed here; NULL: no memory) with the model's folder added: printed when json, written to `out` unless NULL. */
 vv_status cli_results(json_t *results, const char *model, int json, const char *out, vv_error *err);
+/* Whether FILE can be written, before hours go into what it will hold; NULL is fine. Nothing is left behind. */
+vv_status cli_output(const char *file, vv_error *err);
 void cli_number(int width, double x, int digits); /* a column of a table, after a space; "-" when x is not finite */
 
 extern int cli_quiet;

@@ -8,6 +8,7 @@
 #include "data/dataset.h"
 #include "io/lines.h"
 #include "model/generate.h"
+#include "model/lora.h"
 #include "model/mllm.h"
 
 static const char GENERATION[] =
@@ -31,33 +32,38 @@ static const cli_usage ask_usage = {
     1};
 
 typedef struct {
-    char *image, *question;
+    char *image, *path, *question; /* image: as it was given */
     vv_batch picture;
     vv_chat chat;
 } item;
 
 typedef struct {
-    const char *model_dir, *question, *batch;
+    const char *model_dir, *adapter, *question, *batch;
     int json;
     int64_t seed;
     vv_generate_options g;
     vv_model model;
+    vv_lora *lora;
     item *item;
     int64_t n;
 } job;
 
 /* ---- what is asked --------------------------------------------------------------------------------------------------------- */
-static vv_status add_item(job *j, const char *image, const char *question, vv_error *err)
+/* folder [n bytes]: that a relative path is seen from, with its slash; NULL: the current one */
+static vv_status add_item(job *j, const char *image, const char *folder, int n, const char *question, vv_error *err)
 {
     item *x = &j->item[j->n++];
     x->image = vv_strdup(image);
+    x->path = folder && *image != '/' ? vv_asprintf("%.*s%s", n, folder, image) : vv_strdup(image);
     x->question = vv_strdup(question);
-    return x->image && x->question ? VV_OK : vv_no_memory(err, image);
+    return x->image && x->path && x->question ? VV_OK : vv_no_memory(err, image);
 }
 
 static vv_status read_batch(job *j, vv_error *err)
 {
     vv_lines lines;
+    const char *slash = strrchr(j->batch, '/');
+    const int folder = slash ? (int)(slash - j->batch) + 1 : 0;
     VV_TRY(vv_lines_read(&lines, j->batch, err));
     vv_status s = (j->item = vv_calloc(lines.n, sizeof *j->item)) ? VV_OK : vv_no_memory(err, j->batch);
     for (int64_t i = 0; s == VV_OK && i < lines.n; i++) {
@@ -69,7 +75,7 @@ static vv_status read_batch(job *j, vv_error *err)
         if (s == VV_OK) s = vv_json_need(o, where, "question", err);
         if (s == VV_OK) s = vv_json_string(o, where, "image", &image, err);
         if (s == VV_OK) s = vv_json_string(o, where, "question", &question, err);
-        if (s == VV_OK) s = add_item(j, image, question, err);
+        if (s == VV_OK) s = add_item(j, image, j->batch, folder, question, err);
         json_decref(o);
     }
     vv_lines_free(&lines);
@@ -84,7 +90,7 @@ static vv_status collect(job *j, char **images, int n, vv_error *err)
     if (n == 0) return vv_fail(err, VV_USAGE, "ask: expected an IMAGE, or --batch; see --help");
     VV_TRY(cli_need("--question", j->question, err));
     if (!(j->item = vv_calloc(n, sizeof *j->item))) return vv_no_memory(err, "questions");
-    for (int i = 0; i < n; i++) VV_TRY(add_item(j, images[i], j->question, err));
+    for (int i = 0; i < n; i++) VV_TRY(add_item(j, images[i], NULL, 0, j->question, err));
     return VV_OK;
 }
 
@@ -92,8 +98,8 @@ static vv_status collect(job *j, char **images, int n, vv_error *err)
 static vv_status prepare(job *j, item *x, vv_error *err)
 {
     vv_image image = {0};
-    VV_TRY(vv_image_read(&image, x->image, err));
-    const vv_status s = vv_batch_add(&x->picture, &j->model.preprocess, &image, x->image, err);
+    VV_TRY(vv_image_read(&image, x->path, err));
+    const vv_status s = vv_batch_add(&x->picture, &j->model.preprocess, &image, x->path, err);
     vv_image_free(&image);
     if (s != VV_OK) return s;
     const int64_t tokens = x->picture.rows / j->model.projector->config.cells;
@@ -161,15 +167,34 @@ static vv_status answer(job *j, vv_tape *t, const item *x, vv_error *err)
     return s;
 }
 
+/* as the library does, but by the names of the command's options */
+static vv_status check_options(const vv_generate_options *g, vv_error *err)
+{
+    static const char *const name[][2] = {{"temperature", "--temperature"},
+                                          {"top_k", "--top-k"},
+                                          {"top_p", "--top-p"},
+                                          {"repetition_penalty", "--repetition-penalty"},
+                                          {"max_new_tokens", "--max-tokens"}};
+    vv_error why = {0};
+    const vv_status s = vv_generate_check(g, &why);
+    for (size_t i = 0; s != VV_OK && i < sizeof name / sizeof *name; i++) {
+        const size_t n = strlen(name[i][0]);
+        if (!strncmp(why.msg, name[i][0], n) && why.msg[n] == ':')
+            return vv_fail(err, s, "%s%.300s", name[i][1], why.msg + n);
+    }
+    return s == VV_OK ? VV_OK : vv_fail(err, s, "%s", why.msg);
+}
+
 static vv_status run(job *j, char **images, int n, vv_error *err)
 {
     j->g.seed = (uint64_t)j->seed;
     VV_TRY(cli_need("--model", j->model_dir, err));
-    VV_TRY(vv_generate_check(&j->g, err));
+    VV_TRY(check_options(&j->g, err));
     VV_TRY(collect(j, images, n, err));
     const int parts = VV_VISION | VV_PROJECTOR | VV_TEXT;
     VV_TRY(vv_model_load(&j->model, j->model_dir, parts, err));
     VV_TRY(vv_model_need(&j->model, parts, j->model_dir, err));
+    if (j->adapter) VV_TRY(vv_lora_load(&j->lora, j->model.params, j->adapter, err));
     for (int64_t i = 0; i < j->n; i++) VV_TRY(prepare(j, &j->item[i], err));
     const int32_t pad = vv_image_pad(&j->model);
     j->g.vocab_used = vv_tokenizer_size(j->model.tokenizer);
@@ -190,6 +215,7 @@ static int ask(int argc, char **argv, const cli_usage *usage, const char *prompt
     const cli_option options[] = {
         {"model", 'm', "DIR", "Hugging Face folder with tower, projector and language model", &j.model_dir, NULL, NULL,
          NULL},
+        {"adapter", 'a', "DIR", "LoRA adapters for it, a folder of PEFT", &j.adapter, NULL, NULL, NULL},
         {captions ? "prompt" : "question", 'q', "TEXT", captions ? "what is asked of each picture" : "the question",
          &j.question, NULL, NULL, NULL},
         {"max-tokens", 0, "N", "at most N tokens (default 128)", NULL, &j.g.max_new_tokens, NULL, NULL},
@@ -201,7 +227,8 @@ static int ask(int argc, char **argv, const cli_usage *usage, const char *prompt
          &j.g.repetition_penalty, NULL},
         {"seed", 's', "N", "of the draws (default 0)", NULL, &j.seed, NULL, NULL},
         {"json", 0, NULL, "one JSON object a line", NULL, NULL, NULL, &j.json},
-        {captions ? NULL : "batch", 0, "FILE.jsonl", "many questions", &j.batch, NULL, NULL, NULL},
+        {captions ? NULL : "batch", 0, "FILE.jsonl", "many questions; relative paths are seen from its folder",
+         &j.batch, NULL, NULL, NULL},
         {0}};
     char **images;
     int n, status;
@@ -210,11 +237,13 @@ static int ask(int argc, char **argv, const cli_usage *usage, const char *prompt
     const vv_status s = run(&j, images, n, &err);
     for (int64_t i = 0; i < j.n; i++) {
         free(j.item[i].image);
+        free(j.item[i].path);
         free(j.item[i].question);
         vv_batch_free(&j.item[i].picture);
         vv_chat_free(&j.item[i].chat);
     }
     free(j.item);
+    vv_lora_free(j.lora);
     vv_model_free(&j.model);
     return cli_end(s, &err);
 }

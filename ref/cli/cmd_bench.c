@@ -15,7 +15,7 @@ static const cli_usage usage = {
     "Measures speed, as a fraction of the matrix library's own product in the same process.",
     "sgemm is the best of 5 plain library products 1600x5120x1280 (A B^T) at the same number of threads, before and "
     "after the case.\n"
-    "Cases (default: all but the long ones, tower_*, qwen_*, depth_*, mask_*):\n"
+    "Cases (default: all but the long ones, tower_*, qwen_*, depth_*, mask_*, train_*):\n"
     "  tower_forward  1600 tokens, 1280 wide, 32 blocks and merger     tower_train  the same, forward and backward\n"
     "  tower_step     with AdamW (about 14 GiB)\n"
     "  vit_s_step     384 wide, 6 heads, 12 blocks, 8 x 196 tokens: forward, backward, AdamW\n"
@@ -27,6 +27,7 @@ static const cli_usage usage = {
     "  qwen_decode    a token at a time, beside memory bandwidth       depth_forward, depth_train   DPT head, 532 x "
     "532\n"
     "  mask_forward, mask_train   segmentation head, 560 x 560, 8 instances\n"
+    "  train_tiny, train_small   an update of stage 2 of these configurations: all three tasks, clipping, AdamW\n"
     "  startup        from the start of the program to the first operation, with the tiny model",
     "versavit bench vit_s_step ci_vit_step --json",
     0,
@@ -310,6 +311,8 @@ static vv_status run_case(bench_result *r, const bench_settings *s, vv_error *er
     if (known) return st;
     const vv_status heads = bench_heads(&known, r, s, err);
     if (known) return heads;
+    const vv_status train = bench_train(&known, r, s, err);
+    if (known) return train;
     if (!strcmp(r->name, "adamw")) return time_adamw(r, s, err);
     if (!strcmp(r->name, "gemm_threads")) return gemm_threads(r, s, err);
     if (!strcmp(r->name, "startup")) return time_startup(r, s, err);
@@ -366,6 +369,7 @@ int cmd_bench(int argc, char **argv)
         {"json", 'j', NULL, "results as JSON", NULL, NULL, NULL, &json},
         {"repeat", 'r', "N", "runs, of which the best counts (default 5)", NULL, &s.repeat, NULL, NULL},
         {"depth", 0, "N", "another number of blocks for the towers", NULL, &s.depth, NULL, NULL},
+        {"record", 0, "FILE", "of train_*: batches, weights and losses, as safetensors", &s.record, NULL, NULL, NULL},
         {"first-operation", 0, "DIR", "what startup measures: load DIR, one operation, end", &child, NULL, NULL, NULL},
         {0}};
     char **args;

@@ -4,10 +4,11 @@
 
 #include "cli/cli.h"
 #include "io/lines.h"
+#include "model/lora.h"
 #include "model/text_embedding.h"
 
 static const cli_usage usage = {
-    "embed-text --model DIR --texts FILE -o FILE.safetensors [--dim N] [--instruct TASK]",
+    "embed-text --model DIR --texts FILE -o FILE.safetensors [--adapter DIR] [--dim N] [--instruct TASK]",
     "Embeds texts in the way of Qwen3-Embedding: the last token's hidden state, cut, of length 1.",
     "FILE holds one text a line. The output is one tensor \"embeddings\" [texts, dim], and the texts themselves as a "
     "JSON list in the "
@@ -18,9 +19,10 @@ static const cli_usage usage = {
     0};
 
 typedef struct {
-    const char *model_dir, *texts, *out;
+    const char *model_dir, *adapter, *texts, *out;
     vv_embed_options o;
     vv_model model;
+    vv_lora *lora;
     vv_lines lines;
     vv_real *rows; /* [texts, dim] */
     int64_t dim;
@@ -56,8 +58,12 @@ static vv_status write(const job *j, vv_error *err)
     json_decref(texts);
     if (!list) return vv_no_memory(err, j->out);
     snprintf(dim, sizeof dim, "%lld", (long long)j->dim);
-    const char *const meta[] = {
-        "texts", list, "model", j->model_dir, "dim", dim, "instruct", j->o.instruct ? j->o.instruct : "", NULL};
+    const char *const meta[] = {"texts",    list,
+                                "model",    j->model_dir,
+                                "adapter",  j->adapter ? j->adapter : "",
+                                "dim",      dim,
+                                "instruct", j->o.instruct ? j->o.instruct : "",
+                                NULL};
     const vv_st_decl decl = {"embeddings", sizeof(vv_real) == 8 ? VV_DT_F64 : VV_DT_F32, 2, {j->lines.n, j->dim}};
     vv_stw *w = NULL;
     vv_status s = vv_stw_open(&w, j->out, &decl, 1, meta, 0, err);
@@ -73,9 +79,11 @@ static vv_status run(job *j, vv_error *err)
     VV_TRY(cli_need("--model", j->model_dir, err));
     VV_TRY(cli_need("--texts", j->texts, err));
     VV_TRY(cli_need("-o", j->out, err));
+    VV_TRY(cli_output(j->out, err));
     VV_TRY(vv_lines_read(&j->lines, j->texts, err));
     VV_TRY(vv_model_load(&j->model, j->model_dir, VV_TEXT, err));
     VV_TRY(vv_model_need(&j->model, VV_TEXT, j->model_dir, err));
+    if (j->adapter) VV_TRY(vv_lora_load(&j->lora, j->model.params, j->adapter, err));
     const int64_t h = j->model.llm->config.hidden_size;
     if (j->o.dim < 0 || j->o.dim > h)
         return vv_fail(err, VV_USAGE, "--dim: expected 1 to %lld, the model's width; found %lld", (long long)h,
@@ -91,6 +99,7 @@ int cmd_embed_text(int argc, char **argv)
     job j = {0};
     const cli_option options[] = {
         {"model", 'm', "DIR", "Hugging Face folder of the language model", &j.model_dir, NULL, NULL, NULL},
+        {"adapter", 'a', "DIR", "LoRA adapters for it, a folder of PEFT", &j.adapter, NULL, NULL, NULL},
         {"texts", 0, "FILE", "one text a line", &j.texts, NULL, NULL, NULL},
         {"output", 'o', "FILE", "embeddings, as safetensors", &j.out, NULL, NULL, NULL},
         {"dim", 'd', "N", "keep the first N numbers (default: all)", NULL, &j.o.dim, NULL, NULL},
@@ -107,6 +116,7 @@ int cmd_embed_text(int argc, char **argv)
     }
     free(j.rows);
     vv_lines_free(&j.lines);
+    vv_lora_free(j.lora);
     vv_model_free(&j.model);
     return cli_end(s, &err);
 }

@@ -105,6 +105,7 @@ static vv_status run(const vv_eval_options *o, int json, const char *out, vv_err
     VV_TRY(cli_need("--model", o->model_dir, err));
     if (o->text_encoder && o->embeddings)
         return vv_fail(err, VV_USAGE, "--text-encoder: expected alone; found --embeddings too");
+    VV_TRY(cli_output(out, err));
     vv_eval_result *r = vv_calloc(1, sizeof *r);
     if (!r) return vv_no_memory(err, "results");
     vv_status s = vv_model_load(&m, o->model_dir, VV_ALL_PARTS, err);

@@ -36,6 +36,7 @@ static vv_status parse_parts(int *parts, const char *list, vv_error *err)
     static const char *const name[] = {"vision", "projector", "text", "depth", "mask"};
     if (!list) return VV_OK;
     *parts = 0;
+    if (!*list) return vv_fail(err, VV_USAGE, "--parts: expected vision, projector, text, depth or mask; found \"\"");
     for (const char *p = list; *p; p += *p == ',') {
         const size_t n = strcspn(p, ",");
         int k = 0;
@@ -80,6 +81,8 @@ int cmd_init(int argc, char **argv)
     if (s == VV_OK && !force) s = refuse_model(out, &err);
     char *path = s == VV_OK ? cli_data_file("configs", config) : NULL;
     if (s == VV_OK) s = path ? vv_model_from_config(&m, path, parts, &err) : vv_no_memory(&err, config);
+    if (s == VV_OK && list) /* a language model may do without a tokenizer (paper) */
+        s = vv_model_need(&m, m.llm ? parts & ~VV_TEXT : parts, path, &err);
     if (s == VV_OK) s = vv_model_init(&m, (uint64_t)seed, &err);
     if (s == VV_OK) s = vv_dir_make(out, &err);
     if (s == VV_OK && m.tokenizer) s = vv_tokenizer_copy(m.tokenizer_dir, out, &err);

@@ -74,6 +74,7 @@ static vv_status run(const char *what, const char *dir, const vv_probe_options *
     if (!depth && strcmp(what, "segmentation"))
         return vv_fail(err, VV_USAGE, "probe: expected depth or segmentation; found \"%s\"", what);
     VV_TRY(cli_need("--model", dir, err));
+    VV_TRY(cli_output(out, err));
     vv_model m;
     vv_probe_result r = {0};
     VV_TRY(vv_model_load(&m, dir, VV_VISION, err));

@@ -23,6 +23,7 @@ static const cli_usage usage = {
 static vv_status run(const vv_report_options *o, vv_error *err)
 {
     VV_TRY(cli_need("-o", o->out, err));
+    VV_TRY(cli_output(o->out, err));
     VV_TRY(vv_report_write(o, err));
     cli_line();
     if (!cli_quiet) printf("%s\n", o->out);

@@ -14,9 +14,9 @@ static const cli_usage usage = {
     "Trains a model: the stages of a run configuration one after the other.",
     "DIR receives run.json (the configuration with every default), log.jsonl (a line for each update), and for each "
     "stage\n"
-    "STAGE/checkpoint-N and STAGE/model, a Hugging Face folder. --resume goes on after the newest checkpoint, with "
-    "the\n"
-    "same bits as if nothing had happened. SIGINT and SIGTERM finish the update, write a checkpoint and end with 128 + "
+    "STAGE/checkpoint-N and STAGE/model, Hugging Face folders; of a stage that validates also STAGE/best, the weights\n"
+    "with the least loss on held-out samples. --resume goes on after the newest checkpoint, with the same bits as if\n"
+    "nothing had happened. SIGINT and SIGTERM finish the update, write a checkpoint and end with 128 + "
     "n.\n"
     "--dry-run tells parameters, memory and FLOPs of each stage without reading or allocating anything.\n"
     "--expect compares the log with a file of bands when the run is done, and ends with 1 at the first value outside:\n"
@@ -60,14 +60,27 @@ typedef struct {
     int terminal;
     double first_seconds; /* where this process came in */
     int64_t first_update;
+    vv_held_out held_out; /* the last one */
     char stage[80];
 } progress;
 
-static void print_values(const vv_update *u)
+static const char *bytes_text(double bytes, char buf[32])
+{
+    static const char *const unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    int k = 0;
+    while (bytes >= 1000 && k < 5) bytes /= 1000, k++;
+    snprintf(buf, 32, k ? "%.2f %s" : "%.0f %s", bytes, unit[k]);
+    return buf;
+}
+
+static void print_values(const progress *p, const vv_update *u)
 {
     for (int k = 0; k < VV_TASKS; k++)
         if (u->tasks >> k & 1) fprintf(stderr, "  %s %.4f", vv_task_name[k], u->loss[k]);
     fprintf(stderr, "  |g| %.3g", u->grad_norm);
+    if (p->held_out.update)
+        fprintf(stderr, "  held out %.4f (best %.4f at %lld)", p->held_out.total, u->best.total,
+                (long long)u->best.update);
 }
 
 static void print_time(double s)
@@ -92,32 +105,27 @@ static void told(void *ctx, const vv_update *u)
         snprintf(p->stage, sizeof p->stage, "%s", u->stage);
         p->first_update = u->update;
         p->first_seconds = u->seconds;
+        p->held_out.update = 0;
     }
+    if (u->held_out.update) p->held_out = u->held_out;
     const int64_t done = u->update - p->first_update;
     const double each = done ? (u->seconds - p->first_seconds) / (double)done : 0;
     const int last = u->update == u->updates;
     if (cli_quiet || (!p->terminal && !last && u->update % p->every)) return;
     fprintf(stderr, "%s%s %lld/%lld", p->terminal ? "\r\033[K" : "", u->stage, (long long)u->update,
             (long long)u->updates);
-    print_values(u);
+    print_values(p, u);
     if (done) {
         fprintf(stderr, "  %.1f samples/s  ETA ", (double)u->samples / each);
         print_time(each * (double)(u->updates - u->update));
     }
+    char most[32];
+    if (last) fprintf(stderr, "  activations %s", bytes_text((double)u->activations, most));
     if (!p->terminal || last) fprintf(stderr, "\n");
     fflush(stderr);
 }
 
 /* ---- a dry run -------------------------------------------------------------------------------------------------------------------- */
-static const char *bytes_text(double bytes, char buf[32])
-{
-    static const char *const unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-    int k = 0;
-    while (bytes >= 1000 && k < 5) bytes /= 1000, k++;
-    snprintf(buf, 32, k ? "%.2f %s" : "%.0f %s", bytes, unit[k]);
-    return buf;
-}
-
 static const char *flops_text(double flops, char buf[32])
 {
     static const char *const unit[] = {"", "k", "M", "G", "T", "P", "E"};
@@ -161,7 +169,9 @@ static void print_stage(const vv_train_config *c, const vv_dry_stage *d, const v
     print_parts(d, &all, &trained);
     printf("  memory       weights %s, gradients %s, moments %s", bytes_text((double)d->weights, a),
            bytes_text((double)d->gradients, b), bytes_text((double)d->moments, e));
-    printf(", activations %s%s\n", bytes_text((double)d->activations, a), s->checkpointing ? " (checkpointing)" : "");
+    printf(", activations %s (%s checkpointing, %s %s)\n", bytes_text((double)d->activations, a),
+           s->checkpointing ? "with" : "without", bytes_text((double)d->activations_otherwise, b),
+           s->checkpointing ? "without" : "with");
     printf("               together %s, as %s\n",
            bytes_text((double)(d->weights + d->gradients + d->moments + d->activations), a), VV_REAL_NAME);
     for (int k = 0; k < VV_TASKS; k++) {

@@ -121,6 +121,14 @@ char *cli_data_file(const char *folder, const char *name)
     return there;
 }
 
+vv_status cli_output(const char *file, vv_error *err)
+{
+    vv_out *out = NULL;
+    if (file) VV_TRY(vv_out_open(&out, file, err));
+    vv_out_abort(out);
+    return VV_OK;
+}
+
 void cli_number(int width, double x, int digits)
 {
     if (isfinite(x)) printf(" %*.*f", width, digits, x);

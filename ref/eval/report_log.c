@@ -77,6 +77,19 @@ static vv_status add_update(vv_log_stage *s, const json_t *line, const char *whe
     return vv_json_real(line, where, "seconds", 0, 1e300, &row[VV_COLUMN_SECONDS], err);
 }
 
+/* into the row of its update, which comes just before */
+static vv_status add_validation(vv_log_stage *s, const json_t *line, const char *where, vv_error *err)
+{
+    double *row = s->n ? s->row + (s->n - 1) * VV_COLUMNS : NULL;
+    int64_t update = 0;
+    VV_TRY(vv_json_need(line, where, "update", err));
+    VV_TRY(vv_json_int(line, where, "update", 1, INT64_MAX, &update, err));
+    if (!row || row[VV_COLUMN_UPDATE] != (double)update)
+        return vv_fail(err, VV_FILE, "%s: update: expected that of the line of kind update before it; found %lld",
+                       where, (long long)update);
+    return take(row, line, where, "validation", vv_task_name, VV_TASKS, VV_COLUMN_HELD_OUT, err);
+}
+
 static vv_status add_start(vv_log_stage *s, const json_t *line, const char *where, vv_error *err)
 {
     s->n = 0;
@@ -98,6 +111,7 @@ static vv_status add_line(vv_run_log *l, json_t *line, const char *where, vv_err
     VV_TRY(find_stage(l, stage, &s, err));
     if (!strcmp(kind, "start")) return add_start(s, line, where, err);
     if (!strcmp(kind, "update")) return add_update(s, line, where, err);
+    if (!strcmp(kind, "validation")) return add_validation(s, line, where, err);
     if (!strcmp(kind, "gradients") && json_array_append(s->gradients, line)) return vv_no_memory(err, where);
     return VV_OK;
 }

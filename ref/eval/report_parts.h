@@ -40,7 +40,8 @@ typedef enum {
     VV_COLUMN_LR, /* + part */
     VV_COLUMN_GRAD_NORM = VV_COLUMN_LR + VV_PARTS,
     VV_COLUMN_SECONDS,
-    VV_COLUMNS
+    VV_COLUMN_HELD_OUT, /* + task */
+    VV_COLUMNS = VV_COLUMN_HELD_OUT + VV_TASKS
 } vv_column;
 
 typedef struct {

@@ -2,6 +2,7 @@
  *
  *   thin    each update; with more than two a pixel, the least and the largest of each pixel's
  *   thick   mean over the updates at most 1/50 of the stage away (stages of at least 50)
+ *   dots    losses of held-out samples, of stages that validate
  *
  * Easy to get wrong: what is not in the log breaks a line, a zero is drawn; a logarithmic axis leaves out what is not positive. */
 #include <float.h>
@@ -116,6 +117,7 @@ enum { HEIGHT = 210, TOP = 22, BOTTOM = 176, GAP = 10, MOST_LINES = VV_PARTS, AW
 typedef struct {
     int column;
     const char *colour, *name;
+    int dots;
 } curve;
 
 typedef struct {
@@ -180,6 +182,16 @@ static void line(vv_page *p, const figure *f, const strip *z, const vv_axis *y, 
     vv_page_put(p, "\"/>\n");
 }
 
+static void dots(vv_page *p, const figure *f, const strip *z, const vv_axis *y, const curve *c)
+{
+    for (int64_t i = 0; i < z->stage->n; i++) {
+        const double v = value_at(z->stage, i, c->column);
+        if (shown(f, v))
+            vv_page_put(p, "<circle class=\"%s\" cx=\"%.2f\" cy=\"%.2f\" r=\"2.5\"/>\n", c->colour,
+                        across(z, value_at(z->stage, i, VV_COLUMN_UPDATE)), vv_axis_at(y, v));
+    }
+}
+
 static void strip_axis(vv_page *p, const strip *z, int first)
 {
     const double step = fmax(1, vv_round_step(z->last, z->right - z->left < 200 ? 2 : 5)),
@@ -217,6 +229,14 @@ static int64_t strips(strip *z, const vv_run_log *l, const figure *f)
     return n;
 }
 
+/* whether any strip has the curve */
+static int anywhere(const strip *z, int64_t n, const figure *f, const curve *c)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (has(f, z[i].stage, c->column)) return 1;
+    return 0;
+}
+
 static vv_axis values(const strip *z, int64_t n, const figure *f)
 {
     double lo = DBL_MAX, hi = -DBL_MAX;
@@ -240,7 +260,8 @@ static void draw(vv_page *p, const vv_run_log *l, const figure *f)
     if (n == 0) return;
     const vv_axis y = values(z, n, f);
     vv_page_put(p, "<figure>\n<figcaption><b>%s.</b> %s<br/>", f->title, f->caption);
-    for (int k = 0; k < f->n; k++) vv_page_key(p, f->curve[k].colour, f->curve[k].name);
+    for (int k = 0; k < f->n; k++)
+        if (!f->curve[k].dots || anywhere(z, n, f, &f->curve[k])) vv_page_key(p, f->curve[k].colour, f->curve[k].name);
     vv_page_put(p, "</figcaption>\n");
     vv_svg_open(p, HEIGHT, f->title);
     vv_axis_draw(p, &y, VV_SVG_LEFT, VV_SVG_WIDTH - VV_SVG_RIGHT);
@@ -249,7 +270,10 @@ static void draw(vv_page *p, const vv_run_log *l, const figure *f)
         strip_axis(p, &z[i], i == 0);
         for (int raw = window > 0; raw >= 0; raw--)
             for (int k = 0; k < f->n; k++)
-                if (has(f, z[i].stage, f->curve[k].column)) line(p, f, &z[i], &y, &f->curve[k], raw ? -1 : window);
+                if (!f->curve[k].dots && has(f, z[i].stage, f->curve[k].column))
+                    line(p, f, &z[i], &y, &f->curve[k], raw ? -1 : window);
+        for (int k = 0; k < f->n; k++)
+            if (f->curve[k].dots) dots(p, f, &z[i], &y, &f->curve[k]);
     }
     vv_page_put(p, "<text text-anchor=\"middle\" x=\"%d\" y=\"%d\">update</text>\n</svg>\n</figure>\n",
                 (VV_SVG_LEFT + VV_SVG_WIDTH) / 2, HEIGHT - 4);
@@ -283,7 +307,7 @@ static void rates(vv_page *p, const vv_run_log *l)
         if (!any) continue;
         if (with < 0) {
             with = f.n++;
-            f.curve[with] = (curve){VV_COLUMN_LR + k, colour[k], names[with]};
+            f.curve[with] = (curve){VV_COLUMN_LR + k, colour[k], names[with], 0};
             names[with][0] = 0;
         } else strcat(names[with], ", ");
         strcat(names[with], name[k]);
@@ -299,30 +323,33 @@ void vv_report_curves(vv_page *p, const vv_report *r)
          "last stage keeps what the one before has reached.",
          0,
          0,
-         {{VV_COLUMN_LOSS + VV_TASK_CAPTION, "caption", "captions and answers"}},
-         1},
+         {{VV_COLUMN_LOSS + VV_TASK_CAPTION, "caption", "captions and answers", 0},
+          {VV_COLUMN_HELD_OUT + VV_TASK_CAPTION, "ink", "held-out samples", 1}},
+         2},
         {"Depth",
          "The loss of the disparity and its two terms before their weights; look at whether both terms fall.",
          0,
          0,
-         {{VV_COLUMN_LOSS + VV_TASK_DEPTH, "depth", "depth"},
-          {VV_COLUMN_SSI, "one", "scale and shift invariant term"},
-          {VV_COLUMN_GM, "two", "gradient matching"}},
-         3},
+         {{VV_COLUMN_LOSS + VV_TASK_DEPTH, "depth", "depth", 0},
+          {VV_COLUMN_SSI, "one", "scale and shift invariant term", 0},
+          {VV_COLUMN_GM, "two", "gradient matching", 0},
+          {VV_COLUMN_HELD_OUT + VV_TASK_DEPTH, "ink", "held-out samples", 1}},
+         4},
         {"Segmentation",
          "The loss of the masks and its two terms before their weights; DICE of 1 is no overlap, 0 is all of it.",
          0,
          0,
-         {{VV_COLUMN_LOSS + VV_TASK_SEGMENTATION, "segmentation", "segmentation"},
-          {VV_COLUMN_BCE, "one", "BCE"},
-          {VV_COLUMN_DICE, "two", "DICE"}},
-         3},
+         {{VV_COLUMN_LOSS + VV_TASK_SEGMENTATION, "segmentation", "segmentation", 0},
+          {VV_COLUMN_BCE, "one", "BCE", 0},
+          {VV_COLUMN_DICE, "two", "DICE", 0},
+          {VV_COLUMN_HELD_OUT + VV_TASK_SEGMENTATION, "ink", "held-out samples", 1}},
+         4},
         {"Gradient norm",
          "Over all parameters that train, before clipping, on a logarithmic axis; look for spikes and for a rise that "
          "does not end.",
          1,
          0,
-         {{VV_COLUMN_GRAD_NORM, "ink", "norm"}},
+         {{VV_COLUMN_GRAD_NORM, "ink", "norm", 0}},
          1}};
     vv_page_put(p, "<h2>Training</h2>\n");
     if (r->log.n == 0) {

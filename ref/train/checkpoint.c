@@ -260,6 +260,9 @@ static vv_status write_state(const char *folder, const char *stage, const vv_tra
         if (t->draws[k]) json_object_set_new(draws, vv_task_name[k], json_integer(t->draws[k]));
     json_t *o = json_pack("{s:i, s:s, s:I, s:o, s:f, s:s}", "format", 1, "stage", stage, "update",
                           (json_int_t)t->update, "draws", draws, "seconds", t->seconds, "config", t->config);
+    if (t->best_update)
+        json_object_set_new(o, "best",
+                            json_pack("{s:I, s:f}", "update", (json_int_t)t->best_update, "total", t->best_total));
     char *text = vv_json_text(o, JSON_INDENT(2)), *path = vv_path_join(folder, "trainer_state.json");
     json_decref(o);
     const vv_status s = text && path ? vv_out_text(path, text, err) : vv_no_memory(err, folder);
@@ -271,13 +274,18 @@ static vv_status write_state(const char *folder, const char *stage, const vv_tra
 static vv_status parse_state(vv_train_state *t, const json_t *root, const char *path, const vv_stage_config *stage,
                              vv_error *err)
 {
-    const json_t *draws = NULL;
+    const json_t *draws = NULL, *best = NULL;
     const char *hash = "", *name = "";
     VV_TRY(vv_json_int(root, path, "update", 1, INT64_MAX, &t->update, err));
     VV_TRY(vv_json_real(root, path, "seconds", 0, 1e300, &t->seconds, err));
     VV_TRY(vv_json_string(root, path, "config", &hash, err));
     VV_TRY(vv_json_string(root, path, "stage", &name, err));
     VV_TRY(vv_json_object(root, path, "draws", &draws, err));
+    VV_TRY(vv_json_object(root, path, "best", &best, err));
+    if (best) {
+        VV_TRY(vv_json_int(best, path, "update", 1, t->update, &t->best_update, err));
+        VV_TRY(vv_json_real(best, path, "total", -1e300, 1e300, &t->best_total, err));
+    }
     if (strcmp(name, stage->name))
         return vv_fail(err, VV_FILE, "%s: 'stage': expected %s; found \"%.80s\"", path, stage->name, name);
     for (int k = 0; k < VV_TASKS; k++) {
@@ -315,11 +323,9 @@ static vv_status write_files(const char *folder, const char *stage, const vv_mod
     return write_state(folder, stage, state, err);
 }
 
-vv_status vv_checkpoint_write(const char *stage_folder, const char *stage, const vv_model *m, const vv_adamw *o,
-                              const vv_train_state *state, vv_error *err)
+static vv_status write_folder(const char *stage_folder, const char *name, const char *stage, const vv_model *m,
+                              const vv_adamw *o, const vv_train_state *state, vv_error *err)
 {
-    char name[40] = "model";
-    if (state) snprintf(name, sizeof name, "checkpoint-%lld", (long long)state->update);
     char *partial = vv_asprintf("%s/.%s.partial", stage_folder, name), *path = vv_path_join(stage_folder, name);
     vv_status s = partial && path ? write_files(partial, stage, m, o, state, err) : vv_no_memory(err, stage_folder);
     if (s == VV_OK) s = remove_folder(path, err); /* an older run's */
@@ -330,6 +336,19 @@ vv_status vv_checkpoint_write(const char *stage_folder, const char *stage, const
     free(partial);
     free(path);
     return s;
+}
+
+vv_status vv_checkpoint_write(const char *stage_folder, const char *stage, const vv_model *m, const vv_adamw *o,
+                              const vv_train_state *state, vv_error *err)
+{
+    char name[40];
+    snprintf(name, sizeof name, "checkpoint-%lld", (long long)state->update);
+    return write_folder(stage_folder, name, stage, m, o, state, err);
+}
+
+vv_status vv_checkpoint_model(const char *stage_folder, const char *name, const vv_model *m, vv_error *err)
+{
+    return write_folder(stage_folder, name, NULL, m, NULL, NULL, err);
 }
 
 vv_status vv_part_read(vv_model *m, int part, const char *folder, vv_error *err)

@@ -196,9 +196,9 @@ static vv_status read_length(vv_stage_config *s, int64_t most, const vv_reader *
 static vv_status read_stage(vv_train_config *c, vv_stage_config *s, int64_t most, const vv_reader *r)
 {
     static const char *const
-        keys[] = {"name",       "random",    "skip_if",         "load", "fresh",    "train",         "updates",
-                  "epochs",     "tasks",     "optimizer",       "lr",   "schedule", "checkpointing", "precision",
-                  "save_every", "keep_last", "gradients_every", NULL},
+        keys[] = {"name",       "random",    "skip_if",         "load",     "fresh",    "train",         "updates",
+                  "epochs",     "tasks",     "optimizer",       "lr",       "schedule", "checkpointing", "precision",
+                  "save_every", "keep_last", "gradients_every", "validate", NULL},
         *const skips[] = {"never", "init_tower", "init_llm", NULL}, *const precisions[] = {"float", "bf16", NULL};
     int skip = 0;
     VV_TRY(vv_reader_only(r, keys));
@@ -224,7 +224,8 @@ static vv_status read_stage(vv_train_config *c, vv_stage_config *s, int64_t most
     s->keep_last = 2;
     VV_TRY(vv_reader_int(r, "save_every", 0, MOST_UPDATES, &s->save_every));
     VV_TRY(vv_reader_int(r, "keep_last", 0, MOST_UPDATES, &s->keep_last));
-    return vv_reader_int(r, "gradients_every", 0, MOST_UPDATES, &s->gradients_every);
+    VV_TRY(vv_reader_int(r, "gradients_every", 0, MOST_UPDATES, &s->gradients_every));
+    return vv_validate_read(s, r);
 }
 
 /* ---- the run ------------------------------------------------------------------------------------------------------------ */
@@ -283,7 +284,7 @@ static vv_status read_run(vv_train_config *c, const vv_train_overrides *o, const
         c->n_stages = i + 1; /* so that it is freed */
         VV_TRY(read_stage(c, &c->stage[i], o->updates, &in));
     }
-    return VV_OK;
+    return vv_hold_out(c, r->err);
 }
 
 /* the folder of the file, or the one that a finished run's run.json names */

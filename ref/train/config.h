@@ -13,19 +13,25 @@
  *      "updates": N,                   or "epochs": E, each of as many updates as the task with the most of them needs
  *      "tasks": [                      at most one of each kind; an update runs them in the order caption, depth, segmentation
  *        {"task": "caption", "lambda": 1/3, "batch": 16, "micro_batch": 0, "reduction": "sample"|"token", "form": "chat"|"plain",
- *         "max_tokens": 0, "max_pixels": 0, "skip_bad": 0, "sources": [...]},
- *        {"task": "depth", "lambda", "batch", "micro_batch", "size": 112, "loss": {...}, "skip_bad", "sources"},
+ *         "max_tokens": 0, "max_pixels": 0, "skip_bad": 0, "sources": [...], "validation": [...]},
+ *        {"task": "depth", "lambda", "batch", "micro_batch", "size": 112, "loss": {...}, "skip_bad", "sources",
+ *         "validation"},
  *        {"task": "segmentation", as depth, and "max_instances": 8, "embeddings": FILE or "text_encoder": STAGE or FOLDER}],
  *      "optimizer": {"betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "max_grad_norm": 1, "decay_unused": false},
  *      "lr": {"visual": 1e-3, ...},    one for each part that trains
  *      "schedule": {"type": "cosine"|"linear"|"constant", "warmup_ratio": 0.03, "min_lr_ratio": 0},
- *      "checkpointing": false, "precision": "float"|"bf16", "save_every": 100, "keep_last": 2, "gradients_every": 0}]}
+ *      "checkpointing": false, "precision": "float"|"bf16", "save_every": 100, "keep_last": 2, "gradients_every": 0,
+ *      "validate": {"every": N, "count": M}}]}     absent: never
  *
  * A source is {"manifest": PATH, "weight": 1} (data/README.md), or
  *   {"scenes": {"seed", "size", "min_objects", "max_objects", "closeups", "held_out"}, "first": 0, "count": N,
  *    "questions": "captions"|"questions"|"both"|"all", "images": true, "weight": 1}
  *   questions: one of a scene's questions a sample; both: captions and questions in turn; all: captions and conversations of all the
  *   scene's questions in turn. images false: text alone, for captions.
+ * validate: after every N-th update and after the last one, the losses of M held-out samples of each task, always the same M, at the first
+ *   of its sizes (validate.h); the weights with the lowest sum of lambda loss are kept. "validation" has the sources of these samples, the
+ *   first ones of each in its order. Without it they are scenes, drawn as those of "sources", beyond all scenes of the same seed that
+ *   any stage has among its sources; manifests need "validation".
  * A size may be a list: one for each update in turn. micro_batch 0 is the whole batch; max_tokens and max_pixels 0 are the model's.
  * Losses are those of loss/loss.h. Paths are seen from the file's folder. "comment" may stand in every object.
  *
@@ -54,6 +60,8 @@ typedef struct {
     int64_t batch, micro_batch, skip_bad; /* micro_batch from 1 to batch */
     vv_source *source;
     int64_t n_sources;
+    vv_source *validation; /* held out; none without the stage's validate_every */
+    int64_t n_validation;
     /* captions */
     vv_ce_reduction reduction;
     int plain, text_alone; /* text_alone: no source has pictures */
@@ -95,6 +103,7 @@ typedef struct {
     vv_schedule schedule;
     int checkpointing, bf16;
     int64_t save_every, keep_last, gradients_every; /* 0: never; keep_last 0: all */
+    int64_t validate_every, validate_count;         /* 0: never */
 } vv_stage_config;
 
 /* ---- the run ------------------------------------------------------------------------------------------------------------ */

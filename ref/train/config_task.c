@@ -29,7 +29,9 @@ int vv_task_parts(const vv_task_config *t)
 void vv_task_config_free(vv_task_config *c)
 {
     for (int64_t i = 0; i < c->n_sources; i++) free((char *)c->source[i].manifest);
+    for (int64_t i = 0; i < c->n_validation; i++) free((char *)c->validation[i].manifest);
     free(c->source);
+    free(c->validation);
     free(c->size);
     free(c->embeddings);
     free(c->text_encoder);
@@ -87,21 +89,32 @@ static vv_status read_source(vv_source *s, vv_task task, const vv_reader *r)
     return VV_OK;
 }
 
-static vv_status read_sources(vv_task_config *c, const vv_reader *r)
+static vv_status read_list(vv_source **source, int64_t *n, const char *key, vv_task task, const vv_reader *r)
 {
     const json_t *list = NULL;
-    VV_TRY(vv_reader_need(r, "sources"));
-    VV_TRY(vv_json_array(r->in, r->where, "sources", &list, r->err));
-    const int64_t n = (int64_t)json_array_size(list);
-    if (n == 0) return vv_reader_wrong(r, "sources", "expected at least one, found none");
-    if (!(c->source = vv_calloc(n, sizeof *c->source))) return vv_no_memory(r->err, r->where);
-    c->text_alone = c->task == VV_TASK_CAPTION;
-    for (; c->n_sources < n;) {
+    VV_TRY(vv_json_array(r->in, r->where, key, &list, r->err));
+    const int64_t all = (int64_t)json_array_size(list);
+    if (all == 0) return vv_reader_wrong(r, key, "expected at least one, found none");
+    if (!(*source = vv_calloc(all, sizeof **source))) return vv_no_memory(r->err, r->where);
+    while (*n < all) {
         vv_reader in;
-        VV_TRY(vv_reader_enter(&in, r, "sources", c->n_sources));
-        VV_TRY(read_source(&c->source[c->n_sources++], c->task, &in));
-        c->text_alone &= c->source[c->n_sources - 1].text_alone;
+        VV_TRY(vv_reader_enter(&in, r, key, *n));
+        VV_TRY(read_source(&(*source)[(*n)++], task, &in));
     }
+    return VV_OK;
+}
+
+static vv_status read_sources(vv_task_config *c, const vv_reader *r)
+{
+    VV_TRY(vv_reader_need(r, "sources"));
+    VV_TRY(read_list(&c->source, &c->n_sources, "sources", c->task, r));
+    c->text_alone = c->task == VV_TASK_CAPTION;
+    for (int64_t i = 0; i < c->n_sources; i++) c->text_alone &= c->source[i].text_alone;
+    if (!json_object_get(r->in, "validation")) return VV_OK;
+    VV_TRY(read_list(&c->validation, &c->n_validation, "validation", c->task, r));
+    for (int64_t i = 0; i < c->n_validation; i++)
+        if (c->text_alone && !c->validation[i].text_alone)
+            return vv_reader_wrong(r, "validation", "expected text alone, as in sources; found pictures");
     return VV_OK;
 }
 
@@ -177,11 +190,12 @@ static vv_status read_texts(vv_task_config *c, const vv_reader *r)
 vv_status vv_task_config_read(vv_task_config *c, const vv_reader *r)
 {
     static const char *const keys[VV_TASKS][20] = {{"task", "lambda", "batch", "micro_batch", "skip_bad", "sources",
-                                                    "reduction", "form", "max_tokens", "max_pixels"},
+                                                    "validation", "reduction", "form", "max_tokens", "max_pixels"},
                                                    {"task", "lambda", "batch", "micro_batch", "skip_bad", "sources",
-                                                    "size", "loss"},
+                                                    "validation", "size", "loss"},
                                                    {"task", "lambda", "batch", "micro_batch", "skip_bad", "sources",
-                                                    "size", "loss", "max_instances", "embeddings", "text_encoder"}},
+                                                    "validation", "size", "loss", "max_instances", "embeddings",
+                                                    "text_encoder"}},
                              *const names[] = {"caption", "depth", "segmentation", NULL};
     int task = 0;
     VV_TRY(vv_reader_need(r, "task"));

@@ -137,29 +137,40 @@ static void count_parts(vv_dry_stage *out, const vv_model *m, const vv_stage_con
     }
 }
 
+/* an update with checkpointing or without: FLOPs and tokens into out, the peak of activations into *peak */
+static vv_status run_update(const vv_stage_config *s, vv_model *shapes, int checkpointing, vv_dry_stage *out,
+                            int64_t *peak, vv_error *err)
+{
+    dry d = {.step.model = shapes, .out = out};
+    d.step.tape = vv_tape_new(shapes->params, VV_DRY | VV_RECORD | (checkpointing ? VV_CHECKPOINT : 0));
+    if (!(s->train & VV_VISION)) d.step.frozen = vv_tape_new(NULL, VV_DRY);
+    vv_status st = d.step.tape && (d.step.frozen || s->train & VV_VISION) ? VV_OK : vv_no_memory(err, s->name);
+    if (st == VV_OK) st = run_tasks(&d, s, err);
+    if (st == VV_OK) {
+        const vv_memory *main = vv_tape_memory(d.step.tape),
+                        *other = d.step.frozen ? vv_tape_memory(d.step.frozen) : NULL;
+        *peak = main->activations_peak + main->gradients_peak + (other ? other->activations_peak : 0);
+    }
+    vv_tape_free(d.step.tape);
+    vv_tape_free(d.step.frozen);
+    return st;
+}
+
 vv_status vv_train_dry(const vv_train_config *c, int64_t stage, vv_model *shapes, vv_dry_stage *out, vv_error *err)
 {
     const vv_stage_config *s = &c->stage[stage];
     int *trainable = vv_calloc(shapes->params->n, sizeof *trainable);
+    vv_dry_stage unused = {0};
     *out = (vv_dry_stage){.stage = s->name, .updates = s->updates, .skipped = vv_stage_skipped(c, s)};
-    dry d = {.step.model = shapes, .out = out};
-    d.step.tape = vv_tape_new(shapes->params, VV_DRY | VV_RECORD | (s->checkpointing ? VV_CHECKPOINT : 0));
-    if (!(s->train & VV_VISION)) d.step.frozen = vv_tape_new(NULL, VV_DRY);
-    vv_status st =
-        trainable && d.step.tape && (d.step.frozen || s->train & VV_VISION) ? VV_OK : vv_no_memory(err, s->name);
-    for (int64_t i = 0; st == VV_OK && i < shapes->params->n; i++) trainable[i] = shapes->params->at[i]->needs_grad;
-    if (st == VV_OK) st = vv_stage_check(s, shapes, err);
+    vv_status st = trainable ? vv_stage_check(s, shapes, err) : vv_no_memory(err, s->name);
     if (st == VV_OK) {
+        for (int64_t i = 0; i < shapes->params->n; i++) trainable[i] = shapes->params->at[i]->needs_grad;
         vv_stage_freeze(shapes, trainable, s->train);
-        st = run_tasks(&d, s, err);
+        st = run_update(s, shapes, s->checkpointing, out, &out->activations, err);
+        if (st == VV_OK) st = run_update(s, shapes, !s->checkpointing, &unused, &out->activations_otherwise, err);
         count_parts(out, shapes, s);
         for (int64_t i = 0; i < shapes->params->n; i++) shapes->params->at[i]->needs_grad = trainable[i];
-        const vv_memory *main = vv_tape_memory(d.step.tape),
-                        *other = d.step.frozen ? vv_tape_memory(d.step.frozen) : NULL;
-        out->activations = main->activations_peak + main->gradients_peak + (other ? other->activations_peak : 0);
     }
-    vv_tape_free(d.step.tape);
-    vv_tape_free(d.step.frozen);
     free(trainable);
     return st;
 }

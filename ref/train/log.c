@@ -49,20 +49,20 @@ vv_status vv_log_resume(vv_log *l, const char *stage, int64_t update, vv_error *
     return put(l, json_pack("{s:s, s:s, s:I}", "kind", "resume", "stage", stage, "update", (json_int_t)update), err);
 }
 
-vv_status vv_log_end(vv_log *l, const char *stage, int64_t updates, double seconds, vv_error *err)
+vv_status vv_log_end(vv_log *l, const char *stage, int64_t updates, double seconds, int64_t activations, vv_error *err)
 {
     return put(l,
-               json_pack("{s:s, s:s, s:I, s:f}", "kind", "end", "stage", stage, "updates", (json_int_t)updates,
-                         "seconds", seconds),
+               json_pack("{s:s, s:s, s:I, s:f, s:I}", "kind", "end", "stage", stage, "updates", (json_int_t)updates,
+                         "seconds", seconds, "activations", (json_int_t)activations),
                err);
 }
 
-static json_t *losses(const vv_update *u)
+static json_t *losses(int tasks, const double loss[VV_TASKS], double total)
 {
     json_t *o = json_object();
     for (int k = 0; k < VV_TASKS; k++)
-        if (u->tasks >> k & 1) json_object_set_new(o, vv_task_name[k], json_real(u->loss[k]));
-    json_object_set_new(o, "total", json_real(u->total));
+        if (tasks >> k & 1) json_object_set_new(o, vv_task_name[k], json_real(loss[k]));
+    json_object_set_new(o, "total", json_real(total));
     return o;
 }
 
@@ -92,8 +92,17 @@ vv_status vv_log_update(vv_log *l, const vv_update *u, vv_error *err)
 {
     return put(l,
                json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:f, s:f}", "kind", "update", "stage", u->stage, "update",
-                         (json_int_t)u->update, "loss", losses(u), "parts", parts(u), "lr", rates(u), "grad_norm",
-                         u->grad_norm, "seconds", u->seconds),
+                         (json_int_t)u->update, "loss", losses(u->tasks, u->loss, u->total), "parts", parts(u), "lr",
+                         rates(u), "grad_norm", u->grad_norm, "seconds", u->seconds),
+               err);
+}
+
+vv_status vv_log_validation(vv_log *l, const vv_update *u, vv_error *err)
+{
+    return put(l,
+               json_pack("{s:s, s:s, s:I, s:o, s:I}", "kind", "validation", "stage", u->stage, "update",
+                         (json_int_t)u->held_out.update, "validation",
+                         losses(u->tasks, u->held_out.loss, u->held_out.total), "best", (json_int_t)u->best.update),
                err);
 }
 

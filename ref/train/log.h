@@ -6,7 +6,10 @@
  *    "lr": {"visual": x, ..}, "grad_norm": x, "seconds": x}     total: the sum of lambda loss; grad_norm before clipping
  *   {"kind": "gradients", "stage", "update", "layers": [{"layer": "visual.blocks.0", "norm": {"caption": x, ..},
  *    "cosine": {"caption.depth": x, ..}}]}
- *   {"kind": "end", "stage", "updates", "seconds"}
+ *   {"kind": "validation", "stage", "update", "validation": {"caption": x, .., "total": x}, "best": N}
+ *                                                              held-out losses after the update; the update with the least total so far
+ *   {"kind": "end", "stage", "updates", "seconds", "activations"}   bytes at most at a time, gradients of activations included, of the
+ *                                                              process that ends the stage
  *
  * Seconds are those of the stage's computing, over all its processes. A process that goes on after update N first takes away what an
  * earlier one wrote after N: the file reads as if nothing had happened. */
@@ -17,6 +20,12 @@
 
 #include "train/gradients.h"
 
+/* Held-out losses (validate.h) after an update. */
+typedef struct {
+    int64_t update; /* 0: none yet */
+    double loss[VV_TASKS], total;
+} vv_held_out;
+
 /* What an update was: also what a listener is told. */
 typedef struct {
     const char *stage;
@@ -26,7 +35,8 @@ typedef struct {
     double ssi, gm, bce, dice; /* of depth and segmentation */
     int train;                 /* bits of parts: those with a learning rate */
     double lr[VV_PARTS], grad_norm, seconds;
-    int64_t samples;
+    int64_t samples, activations; /* bytes: the most so far, as in "end" */
+    vv_held_out held_out, best;   /* of this update; the one with the least total so far */
 } vv_update;
 
 typedef struct {
@@ -45,7 +55,9 @@ vv_status vv_log_start(vv_log *l, const char *stage, int64_t updates, int64_t pa
 vv_status vv_log_resume(vv_log *l, const char *stage, int64_t update, vv_error *err) VV_MUST_USE;
 vv_status vv_log_update(vv_log *l, const vv_update *u, vv_error *err) VV_MUST_USE;
 vv_status vv_log_gradients(vv_log *l, const vv_update *u, const vv_gradients *g, vv_error *err) VV_MUST_USE;
-vv_status vv_log_end(vv_log *l, const char *stage, int64_t updates, double seconds, vv_error *err) VV_MUST_USE;
+vv_status vv_log_validation(vv_log *l, const vv_update *u, vv_error *err) VV_MUST_USE;
+vv_status vv_log_end(vv_log *l, const char *stage, int64_t updates, double seconds, int64_t activations,
+                     vv_error *err) VV_MUST_USE;
 
 /* The values of a log against a file of bands, {"STAGE": {"VALUE": {"UPDATE": [lo, hi]}}}: VALUE is caption, depth, segmentation, total, ssi,
  * gm, bce, dice or grad_norm. VV_DIFFERS and *err tells the first one that is outside, or is not in the log. */

@@ -38,4 +38,9 @@ char *vv_config_path(const char *folder, const char *path); /* in fresh memory *
 vv_status vv_task_config_read(vv_task_config *c, const vv_reader *r) VV_MUST_USE;
 void vv_task_config_free(vv_task_config *c);
 
+/* The stage's "validate", after its tasks. */
+vv_status vv_validate_read(vv_stage_config *s, const vv_reader *r) VV_MUST_USE;
+/* Held-out scenes for the tasks of all stages that validate and name no others, once the whole run is read. */
+vv_status vv_hold_out(vv_train_config *c, vv_error *err) VV_MUST_USE;
+
 #endif

@@ -8,6 +8,7 @@
 #include "io/file.h"
 #include "train/masters.h"
 #include "train/step.h"
+#include "train/validate.h"
 
 /* one task's data and its order */
 typedef struct {
@@ -27,6 +28,7 @@ typedef struct {
     vv_adamw *optimizer;
     vv_masters masters;
     vv_gradients gradients;
+    vv_validation *validation; /* NULL: never */
     int64_t updates;
     vv_train_state state;
     int told;               /* of depth maps without a gradient */
@@ -52,6 +54,7 @@ static void free_stage(stage *s)
     vv_adamw_free(s->optimizer);
     vv_masters_free(&s->masters);
     vv_gradients_free(&s->gradients);
+    vv_validation_free(s->validation);
     free(s->folder);
 }
 
@@ -144,6 +147,7 @@ static vv_status set_up(stage *s, int64_t index, vv_error *err)
         if (s->config->task[k].present) VV_TRY(start_loader(s, k, err));
     if (s->config->bf16) VV_TRY(vv_masters_new(&s->masters, r->model.params, err));
     VV_TRY(vv_gradients_new(&s->gradients, &r->model, err));
+    if (s->config->validate_every) VV_TRY(vv_validation_new(&s->validation, s->config, &r->model, r->config.seed, err));
     s->step.model = &r->model;
     s->step.tape = vv_tape_new(r->model.params, flags);
     if (s->step.tape && !(s->config->train & VV_VISION)) s->step.frozen = vv_tape_new(NULL, 0);
@@ -245,6 +249,36 @@ static vv_status update(stage *s, vv_update *u, vv_error *err)
     return vv_log_gradients(&s->run->log, u, &s->gradients, err);
 }
 
+/* bytes of activations and their gradients, the most so far */
+static int64_t activations(const stage *s)
+{
+    const vv_memory *main = vv_tape_memory(s->step.tape);
+    const int64_t frozen = s->step.frozen ? vv_tape_memory(s->step.frozen)->activations_peak : 0;
+    return main->activations_peak + main->gradients_peak + frozen;
+}
+
+/* Held-out losses after update u when it is their turn; the best weights so far go to OUT/STAGE/best, before any checkpoint that
+ * knows of them. */
+static vv_status validate(stage *s, vv_update *u, vv_error *err)
+{
+    vv_error why = {0};
+    if (s->validation && (u->update % s->config->validate_every == 0 || u->update == s->updates)) {
+        if (s->config->bf16) vv_masters_round(&s->masters);
+        const vv_status st = vv_validation_run(s->validation, s->feed[VV_TASK_SEGMENTATION].texts, &u->held_out, &why);
+        if (s->config->bf16) vv_masters_restore(&s->masters);
+        if (st != VV_OK) return at_update(u, &why, err);
+        u->held_out.update = u->update;
+        if (!s->state.best_update || u->held_out.total < s->state.best_total) {
+            VV_TRY(vv_checkpoint_model(s->folder, "best", &s->run->model, err));
+            s->state.best_update = u->update;
+            s->state.best_total = u->held_out.total;
+        }
+    }
+    u->best.update = s->state.best_update;
+    u->best.total = s->state.best_total;
+    return u->held_out.update ? vv_log_validation(&s->run->log, u, err) : VV_OK;
+}
+
 /* ---- all of them ------------------------------------------------------------------------------------------------------------ */
 static vv_status save(stage *s, vv_error *err)
 {
@@ -272,6 +306,8 @@ static vv_status updates(stage *s, int *stopped, vv_error *err)
         vv_update u = {
             .stage = s->config->name, .update = s->state.update + 1, .updates = s->updates, .train = s->config->train};
         VV_TRY(update(s, &u, err));
+        VV_TRY(validate(s, &u, err));
+        u.activations = activations(s);
         if (o->told) o->told(o->ctx, &u);
         *stopped = o->stop && o->stop(o->ctx);
         if (u.update == s->updates) break;
@@ -279,8 +315,8 @@ static vv_status updates(stage *s, int *stopped, vv_error *err)
         if (due || *stopped) VV_TRY(save(s, err));
         if (*stopped) return VV_OK;
     }
-    VV_TRY(vv_log_end(&s->run->log, s->config->name, s->updates, s->state.seconds, err));
-    return vv_checkpoint_write(s->folder, s->config->name, &s->run->model, NULL, NULL, err);
+    VV_TRY(vv_log_end(&s->run->log, s->config->name, s->updates, s->state.seconds, activations(s), err));
+    return vv_checkpoint_model(s->folder, "model", &s->run->model, err);
 }
 
 vv_status vv_stage_run(vv_run *r, int64_t index, int *stopped, vv_error *err)

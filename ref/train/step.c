@@ -161,12 +161,12 @@ static outcome forward(const vv_step *s, const vv_task_batch *b, int64_t i, cons
     return segmentation(s, b, x);
 }
 
-static vv_status run(const vv_step *s, const vv_task_batch *b, int64_t i, const vv_depth_window *windows,
+static vv_status run(const vv_step *s, const vv_task_batch *b, int64_t i, const vv_depth_window *windows, int backward,
                      vv_task_loss *loss, vv_error *err)
 {
     if (b->config->task == VV_TASK_SEGMENTATION && b->micro[i].instances == 0) return VV_OK;
     const outcome o = forward(s, b, i, windows);
-    vv_backward(s->tape, o.loss, b->config->lambda);
+    if (backward) vv_backward(s->tape, o.loss, b->config->lambda);
     const vv_status st = vv_tape_status(s->tape, err);
     if (st == VV_OK) {
         loss->loss += number(o.loss);
@@ -196,7 +196,7 @@ static vv_status count_depth(const vv_task_batch *b, vv_depth_window *w, vv_erro
     return VV_OK;
 }
 
-vv_status vv_task_gradients(const vv_step *s, const vv_task_batch *b, vv_task_loss *loss, vv_error *err)
+static vv_status run_all(const vv_step *s, const vv_task_batch *b, int backward, vv_task_loss *loss, vv_error *err)
 {
     vv_depth_window *windows = NULL;
     vv_status st = VV_OK;
@@ -205,10 +205,20 @@ vv_status vv_task_gradients(const vv_step *s, const vv_task_batch *b, vv_task_lo
         windows = vv_calloc(b->n + 1, sizeof *windows);
         st = windows ? count_depth(b, windows, err) : vv_no_memory(err, b->config->where);
     }
-    for (int64_t i = 0; st == VV_OK && i < b->n; i++) st = run(s, b, i, windows, loss, err);
+    for (int64_t i = 0; st == VV_OK && i < b->n; i++) st = run(s, b, i, windows, backward, loss, err);
     free(windows);
     if (st == VV_OK && !isfinite(loss->loss))
         st = vv_fail(err, VV_NONFINITE, "the loss %s of the batch from \"%.100s\" on is not finite",
                      vv_task_name[b->config->task], b->micro[0].name ? b->micro[0].name[0] : "");
     return st;
+}
+
+vv_status vv_task_gradients(const vv_step *s, const vv_task_batch *b, vv_task_loss *loss, vv_error *err)
+{
+    return run_all(s, b, 1, loss, err);
+}
+
+vv_status vv_task_loss_alone(const vv_step *s, const vv_task_batch *b, vv_task_loss *loss, vv_error *err)
+{
+    return run_all(s, b, 0, loss, err);
 }

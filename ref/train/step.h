@@ -30,6 +30,8 @@ typedef struct {
 
 /* A loss that is not finite is VV_NONFINITE. */
 vv_status vv_task_gradients(const vv_step *s, const vv_task_batch *b, vv_task_loss *loss, vv_error *err) VV_MUST_USE;
+/* The same bits of the loss, without a backward: the tape need not record. */
+vv_status vv_task_loss_alone(const vv_step *s, const vv_task_batch *b, vv_task_loss *loss, vv_error *err) VV_MUST_USE;
 /* The same on dry tapes, of a batch of one micro-batch that has shapes alone; the tapes keep what they counted until they are reset. */
 vv_status vv_task_dry(const vv_step *s, const vv_task_batch *b, vv_error *err) VV_MUST_USE;
 

@@ -17,7 +17,8 @@ struct vv_texts {
     char *where;
     int64_t dim, n, places;
     entry *at;
-    vv_model model; /* without one: only what the file had */
+    vv_model own;
+    const vv_model *model; /* its own or another's; NULL: only what the file had */
     vv_tape *tape;
 };
 
@@ -31,7 +32,7 @@ void vv_texts_free(vv_texts *t)
     free(t->at);
     free(t->where);
     vv_tape_free(t->tape);
-    vv_model_free(&t->model);
+    vv_model_free(&t->own);
     free(t);
 }
 
@@ -133,19 +134,31 @@ vv_status vv_texts_open(vv_texts **out, const char *file, int64_t dim, vv_error 
 }
 
 /* ---- from an encoder ------------------------------------------------------------------------------------------------------ */
-vv_status vv_texts_encoder(vv_texts **out, const char *folder, int64_t dim, vv_error *err)
+/* model NULL: the folder's */
+static vv_status encoder(vv_texts **out, const vv_model *model, const char *where, int64_t dim, vv_error *err)
 {
-    vv_status s = new_table(out, folder, dim, err);
+    vv_status s = new_table(out, where, dim, err);
     vv_texts *t = *out;
-    if (s == VV_OK) s = vv_model_load(&t->model, folder, VV_TEXT, err);
-    if (s == VV_OK) s = vv_model_need(&t->model, VV_TEXT, folder, err);
-    if (s == VV_OK && dim > t->model.llm->config.hidden_size)
+    if (s == VV_OK && !model) s = vv_model_load(&t->own, where, VV_TEXT, err);
+    if (s == VV_OK) t->model = model ? model : &t->own;
+    if (s == VV_OK) s = vv_model_need(t->model, VV_TEXT, where, err);
+    if (s == VV_OK && dim > t->model->llm->config.hidden_size)
         s = vv_fail(err, VV_FILE,
-                    "%s: expected an encoder at least as wide as the mask head's text_dim, %lld; found %lld", folder,
-                    (long long)dim, (long long)t->model.llm->config.hidden_size);
-    if (s == VV_OK && !(t->tape = vv_tape_new(NULL, 0))) s = vv_no_memory(err, folder);
+                    "%s: expected an encoder at least as wide as the mask head's text_dim, %lld; found %lld", where,
+                    (long long)dim, (long long)t->model->llm->config.hidden_size);
+    if (s == VV_OK && !(t->tape = vv_tape_new(NULL, 0))) s = vv_no_memory(err, where);
     if (s != VV_OK) vv_texts_free(t), *out = NULL;
     return s;
+}
+
+vv_status vv_texts_encoder(vv_texts **out, const char *folder, int64_t dim, vv_error *err)
+{
+    return encoder(out, NULL, folder, dim, err);
+}
+
+vv_status vv_texts_model(vv_texts **out, const vv_model *m, const char *where, int64_t dim, vv_error *err)
+{
+    return encoder(out, m, where, dim, err);
 }
 
 /* alone, so that its bits are the same in every batch */
@@ -154,9 +167,9 @@ static vv_status embed(vv_texts *t, const char *text, vv_error *err)
     const vv_embed_options o = {.dim = t->dim};
     vv_ids ids = {0};
     vv_real *vector = vv_calloc(t->dim, sizeof *vector);
-    vv_status s = vector ? vv_embed_ids(&t->model, text, &o, &ids, err) : vv_no_memory(err, t->where);
+    vv_status s = vector ? vv_embed_ids(t->model, text, &o, &ids, err) : vv_no_memory(err, t->where);
     const int32_t cu[2] = {0, (int32_t)ids.n};
-    vv_tensor *e = s == VV_OK ? vv_embed_texts(t->tape, t->model.llm, ids.id, cu, 1, t->dim) : NULL;
+    vv_tensor *e = s == VV_OK ? vv_embed_texts(t->tape, t->model->llm, ids.id, cu, 1, t->dim) : NULL;
     if (s == VV_OK) s = vv_tape_status(t->tape, err);
     if (s == VV_OK) vvb_download(vector, e->data, t->dim * (int64_t)sizeof *vector);
     if (s == VV_OK) s = add(t, text, vector, err);

@@ -47,6 +47,7 @@ typedef struct {
     vv_dry_part part[VV_PARTS];
     int64_t weights, gradients, moments;                 /* bytes */
     int64_t activations;                                 /* at most at a time, gradients of activations included */
+    int64_t activations_otherwise;                       /* the same if checkpointing were the other way */
     double forward[VV_TASKS], backward[VV_TASKS], other; /* FLOPs of an update; other: AdamW */
     int64_t tokens[VV_TASKS];                            /* of the tower (patches) in an update */
     int64_t text[VV_TASKS];                              /* tokens of the decoder in an update */

@@ -2,13 +2,14 @@
 """The same steps in versavit and in PyTorch, one after the other on one machine: bench.py [CASE...]
 
 Cases are those of `versavit bench`: vit_s_step, ci_vit_step, micro_step (forward, backward, AdamW), tower_forward, tower_train; and, with
-the models of transformers on PyTorch's side, qwen_prefill, qwen_train, qwen_decode, depth_forward, depth_train, mask_forward, mask_train.
+the models of transformers on PyTorch's side, qwen_prefill, qwen_train, qwen_decode, depth_forward, depth_train, mask_forward, mask_train;
+and train_tiny, train_small: whole updates of all three tasks on the same batches and weights (bench_updates.py; not compiled).
 PyTorch runs three ways: as installed (eager, plain AdamW), at its best (eager: fused attention, fused AdamW, in place residuals
 where autograd allows it, gradients set to none), and compiled (torch.compile of the best one). Each program is timed by itself,
 turn by turn, ROUNDS times; the best of each counts, and the ratio is PyTorch's time over versavit's: above 1 versavit is faster.
 Unset OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE before you quote a figure.
 """
-import argparse, json, os, subprocess, sys, time
+import argparse, json, os, subprocess, sys, tempfile, time
 
 import torch
 from torch import nn
@@ -76,8 +77,13 @@ class Tower(nn.Module):
         return self.fc2(F.gelu(self.fc1(self.ln_q(h).flatten(1).view(-1, 4 * h.shape[-1]))))
 
 
-def stepper(case, kind):
-    """A function that runs one step of the case."""
+def stepper(case, kind, record):
+    """A function that runs one step of the case; record: the file of a train_*."""
+    if case.startswith("train_"):
+        import bench_updates
+        if kind == "compiled":
+            raise SystemExit("compiled: for the towers alone")
+        return bench_updates.stepper(case, kind, record)
     if case not in CASES:
         import bench_models
         torch.manual_seed(1)
@@ -117,14 +123,18 @@ def best_time(step, seconds):
     return best
 
 
-def versavit(binary, case):
-    text = subprocess.run([binary, "bench", case, "--json"], check=True, capture_output=True, text=True).stdout
+def versavit(binary, case, record):
+    more = ["--record", record] if case.startswith("train_") else []
+    text = subprocess.run([binary, "bench", case, "--json", *more], check=True, capture_output=True, text=True).stdout
     return json.loads(text)[0]
 
 
-def in_child(case, kind, seconds):
+def in_child(case, kind, a, record):
     """PyTorch in a process of its own, so that neither its threads nor its memory stay."""
-    out = subprocess.run([sys.executable, __file__, "--child", kind, "--seconds", str(seconds), case], capture_output=True, text=True)
+    command = [sys.executable, __file__, "--child", kind, "--seconds", str(a.seconds), "--threads", str(a.threads), "--record", record, case]
+    out = subprocess.run(command, capture_output=True, text=True)
+    if out.returncode:
+        print(f"{case}, {kind}: {(out.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
     return float(out.stdout.split()[-1]) if out.returncode == 0 else float("nan")
 
 
@@ -137,20 +147,23 @@ def main():
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--kinds", default="installed,best,compiled")
     p.add_argument("--child", help=argparse.SUPPRESS)
+    p.add_argument("--record", help=argparse.SUPPRESS)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     if a.child:
-        print(best_time(stepper(a.case[0], a.child), a.seconds))
+        print(best_time(stepper(a.case[0], a.child, a.record), a.seconds))
         return 0
     kinds = a.kinds.split(",")
     print(f"torch {torch.__version__}, {a.threads} threads; milliseconds, best of {a.rounds} rounds")
     print(f"{'case':14} {'versavit':>10} " + " ".join(f"{'torch ' + k:>16} {'ratio':>6}" for k in kinds) + "   sgemm GFLOP/s, core")
     for case in a.case:
         ours, theirs = [], {k: [] for k in kinds}
-        for _ in range(a.rounds):
-            ours.append(versavit(a.versavit, case))
-            for k in kinds:
-                theirs[k].append(in_child(case, k, a.seconds))
+        with tempfile.TemporaryDirectory() as folder:
+            record = os.path.join(folder, "record.safetensors")
+            for _ in range(a.rounds):
+                ours.append(versavit(a.versavit, case, record))
+                for k in kinds:
+                    theirs[k].append(in_child(case, k, a, record))
         fast = min(ours, key=lambda o: o["seconds"])
         cells = [f"{1e3 * min(theirs[k]):16.3f} {min(theirs[k]) / fast['seconds']:6.2f}" for k in kinds]
         print(f"{case:14} {1e3 * fast['seconds']:10.3f} " + " ".join(cells) + f"   {fast['sgemm_gflops']:.0f}, {fast['blas_core']}", flush=True)

@@ -98,6 +98,8 @@ START_TEST(numbers)
                  "\"parts\":{},"
                  "\"lr\":{\"visual\":0.001},\"grad_norm\":%.17g,\"seconds\":%d}\n",
                  i + 1, loss[i], norm[i], i);
+    strcat(log, "{\"kind\":\"validation\",\"stage\":\"a<b&c\",\"update\":4,\"validation\":{\"caption\":2.5,\"total\":1}"
+                ",\"best\":4}\n");
     strcat(log, "{\"kind\":\"upd"); /* ended while it wrote */
     const vv_report_options o = {.run = with_log("made", log), .out = vvt_path("made.html"), .scenes = 3};
     char *page = report(&o);
@@ -112,6 +114,13 @@ START_TEST(numbers)
             ck_assert_msg(fabs(value[i] - want) < 1e-3 * fabs(want), "%d: %g, expected %g", i, value[i], want);
         }
     }
+    const char *figure = figure_of(page, "Captions and answers"), *dot = strstr(figure, "<circle class=\"ink\"");
+    const axes a = axes_of(figure, 0);
+    ck_assert(dot && dot < strstr(figure, "</figure>") && !strstr(dot + 1, "<circle class=\"ink\""));
+    ck_assert(fabs(a.v0 + (strtod(strstr(dot, "cy=\"") + 4, NULL) - a.y0) / (a.y1 - a.y0) * (a.v1 - a.v0) - 2.5) <
+              1e-3);
+    ck_assert(fabs(a.u0 + (strtod(strstr(dot, "cx=\"") + 4, NULL) - a.x0) / (a.x1 - a.x0) * (a.u1 - a.u0) - 4) < 1e-3);
+    ck_assert(strstr(figure, "held-out samples") < strstr(figure, "</figure>"));
     ck_assert_ptr_nonnull(strstr(page, "a&lt;b&amp;c"));
     ck_assert_ptr_nonnull(strstr(page, "<td class=\"n\">4 of 9</td>"));
     ck_assert_ptr_nonnull(strstr(page, "no gradients of single tasks"));
@@ -311,6 +320,7 @@ START_TEST(errors)
         {"{\"kind\":\"update\",\"stage\":\"s\",\"update\":0}\n", {"log.jsonl:1", "update"}},
         {"{\"kind\":\"update\",\"stage\":\"s\",\"update\":1,\"loss\":{\"depth\":\"x\"}}\n", {"log.jsonl:1", "depth"}},
         {"{\"stage\":\"s\"}\n", {"log.jsonl:1", "kind"}},
+        {"{\"kind\":\"validation\",\"stage\":\"s\",\"update\":1,\"validation\":{}}\n", {"log.jsonl:1", "update"}},
         {"{\"kind\":\"gradients\",\"stage\":\"s\",\"update\":1}\n", {"gradients", "layers"}}};
     vv_error e = {0}, f = {0}, g = {0};
     vv_report_options o = {.run = vvt_path("nowhere"), .out = vvt_path("never.html")};

@@ -69,7 +69,8 @@ static int finish(pid_t child, double patience, int sig)
 
 static int call(const char *const *args) { return finish(start(args), 0, 0); }
 
-/* one update that makes a text encoder, then 20 of all three tasks with a checkpoint after every third */
+/* one update that makes a text encoder, then 20 of all three tasks with a checkpoint after every third and held-out losses after every
+ * fourth */
 static char *twenty(void)
 {
     json_t *root = vvt_micro();
@@ -80,6 +81,7 @@ static char *twenty(void)
     vvt_set(root, "train.stages[0].updates", "1");
     vvt_set(root, "train.stages[1].updates", "20");
     vvt_set(root, "train.stages[1].save_every", "3");
+    vvt_set(root, "train.stages[1].validate", "{\"every\": 4, \"count\": 2}");
     return vvt_config(root, "twenty");
 }
 
@@ -95,6 +97,7 @@ static void expect_same(const char *a, const char *b)
 {
     ck_assert(same(a, b, "stage0/model/model.safetensors"));
     ck_assert(same(a, b, "stage2/model/model.safetensors"));
+    ck_assert(same(a, b, "stage2/best/model.safetensors"));
     ck_assert(same(a, b, "stage2/checkpoint-18/model.safetensors"));
     ck_assert(same(a, b, "stage2/checkpoint-18/optimizer.safetensors"));
     char *x = log_without_time(a), *y = log_without_time(b);

@@ -167,6 +167,20 @@ static const char *const wrong[][4] = {
     {"train.stages[3].tasks[1].sources[0].questions", "\"both\"", "train.stages[3].tasks[1].sources[0]", "caption"},
     {"train.stages[3].tasks[0].sources", "[]", "train.stages[3].tasks[0]: 'sources'", "none"},
     {"train.stages[1].tasks[0].form", "\"plain\"", "train.stages[1].tasks[0]: 'form'", "picture"},
+    {"train.stages[3].validate", "{\"every\": 0, \"count\": 1}", "train.stages[3].validate: 'every'", "0"},
+    {"train.stages[3].validate", "{\"every\": 1}", "train.stages[3].validate: 'count'", "nothing"},
+    {"train.stages[3].validate", "{\"every\": 1, \"count\": 1, \"best\": 1}", "train.stages[3].validate", "best"},
+    {"train.stages[3].tasks[0].validation", "[{\"manifest\": \"x\"}]", "train.stages[3].tasks[0]: 'validation'",
+     "validate"},
+    {"train.stages[3].tasks[0].validation", "[]", "train.stages[3].tasks[0]: 'validation'", "none"},
+    {"train.stages[1].tasks[0].validation", "[{\"scenes\": {}, \"count\": 1}]",
+     "train.stages[1].tasks[0]: 'validation'", "pictures"},
+    {"train.stages[3]",
+     "{\"name\": \"m\", \"train\": [\"depth_head\"], \"updates\": 1, \"lr\": {\"depth_head\": 1}, \"validate\": "
+     "{\"every\": "
+     "1, \"count\": 1}, \"tasks\": [{\"task\": \"depth\", \"batch\": 1, \"size\": 56, \"sources\": [{\"manifest\": "
+     "\"x\"}]}]}",
+     "train.stages[3].tasks[0]: 'validation'", "manifest"},
 };
 enum { WRONG = sizeof wrong / sizeof *wrong };
 

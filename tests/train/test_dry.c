@@ -91,6 +91,10 @@ START_TEST(test_paper)
         ck_assert_int_eq(cut.tokens[k], two.tokens[k]);
     }
     ck_assert_int_lt(cut.activations, two.activations / 2);
+    ck_assert_int_lt(2 * two.activations, two.activations_otherwise); /* checkpointing is what makes it fit */
+    c.stage[1].checkpointing = 0;
+    VVT_OK(vv_train_dry(&c, 1, &shapes, &one, err));
+    ck_assert(one.activations == cut.activations_otherwise && one.activations_otherwise == cut.activations);
     ck_assert_int_eq(vvb_get_info()->bytes, before);
     vv_model_free(&shapes);
     vv_train_config_free(&c);

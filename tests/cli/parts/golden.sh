@@ -1,0 +1,66 @@
+# ---- golden and diff
+run 0 "golden make" golden make tower-micro -o "$T/a.safetensors"
+run 0 "golden make, one thread" golden make tower-micro -o "$T/b.safetensors" --threads 1
+run 0 "golden make, checkpointed" golden make tower-micro -o "$T/c.safetensors" --checkpoint --threads 2
+claim "the same bytes" cmp "$T/a.safetensors" "$T/b.safetensors"
+claim "the same bytes with checkpointing" cmp "$T/a.safetensors" "$T/c.safetensors"
+run 0 "diff of equals" diff "$T/a.safetensors" "$T/b.safetensors"
+prints "equal:"
+run 0 "golden floors" golden floors "$T/a.safetensors" "$T/b.safetensors" -o "$T/f.safetensors"
+run 0 "golden check" golden check "$T/f.safetensors" "$T/a.safetensors"
+prints "equal:"
+run 0 "golden check as JSON" golden check "$T/f.safetensors" "$T/a.safetensors" --json
+prints '"equal": true' '"failed": 0' '"first": ""'
+run 3 "golden check without floors" golden check "$T/a.safetensors" "$T/b.safetensors"
+says a.safetensors floor
+for g in tower-micro tower-odd; do
+    [ -e "golden/$g.safetensors" ] || continue
+    run 0 "make $g" golden make "$g" -o "$T/mine.safetensors"
+    run 0 "check $g against the committed file" golden check "golden/$g.safetensors" "$T/mine.safetensors"
+done
+sed "s|\"seed\": 1|\"seed\": 2|; s|\.\./configs|$PWD/data/configs|" data/cases/tower-micro.json >"$T/other.json"
+run 0 "another seed" golden make "$T/other.json" -o "$T/other.safetensors"
+run 1 "another seed differs" diff "$T/a.safetensors" "$T/other.safetensors"
+prints "first to diverge, in the order of execution: u1/vision/in/image.0"
+run 1 "golden check of another seed" golden check "$T/f.safetensors" "$T/other.safetensors"
+prints "first to diverge, in the order of execution: u1/vision/in/image.0" "DIFFERENT"
+run 1 "and as JSON" golden check "$T/f.safetensors" "$T/other.safetensors" --json
+prints '"equal": false' '"first": "u1/vision/in/image.0"'
+# the last byte belongs to the last picture
+cp "$T/a.safetensors" "$T/tampered.safetensors"
+size=$(wc -c <"$T/a.safetensors")
+last=$(tail -c 1 "$T/a.safetensors" | od -An -tu1 | tr -d ' ')
+printf "\\$(printf %o $(((last + 1) % 256)))" | dd of="$T/tampered.safetensors" bs=1 seek=$((size - 1)) conv=notrunc 2>/dev/null
+run 1 "one byte is enough" golden check "$T/f.safetensors" "$T/tampered.safetensors"
+prints "first to diverge, in the order of execution: u1/vision/in/image.1"
+run 1 "and for diff" diff "$T/a.safetensors" "$T/tampered.safetensors"
+# eight bytes of all ones are a NaN: the first number of the first tensor of numbers, which stands behind grid_thw [2,3] or before it
+cp "$T/a.safetensors" "$T/nan.safetensors"
+first=$((8 + $(od -An -tu8 -N8 "$T/a.safetensors")))
+[ $real = F32 ] && first=$((first + 48))
+printf '\377\377\377\377\377\377\377\377' | dd of="$T/nan.safetensors" bs=1 seek=$first conv=notrunc 2>/dev/null
+run 1 "a NaN" golden check "$T/f.safetensors" "$T/nan.safetensors"
+prints "NOT FINITE u1/vision/act/visual.blocks.0 "
+run 1 "a NaN as JSON" golden check "$T/f.safetensors" "$T/nan.safetensors" --json
+prints '"verdict": "NOT FINITE"' '"got": null' '"failed": 1'
+run 1 "a NaN in the reference" diff "$T/nan.safetensors" "$T/nan.safetensors"
+prints UNTRUSTED
+head -c 5000 "$T/a.safetensors" >"$T/short.safetensors"
+run 3 "a candidate cut short" golden check "$T/f.safetensors" "$T/short.safetensors"
+says short.safetensors
+run 3 "a candidate that is not there" diff "$T/a.safetensors" "$T/none.safetensors"
+says none.safetensors
+run 3 "a case that is not there" golden make tower-none -o "$T/w/x"
+says tower-none
+run 3 "a golden file in no folder" golden make tower-micro -o "$T/w/no/x"
+says "$T/w/no/x"
+run 2 "golden make without -o" golden make tower-micro
+says -o
+run 2 "a verb that is none" golden bake
+says bake
+run 0 "golden record" golden record --model golden/torch/tall --recording golden/torch/tall/recording.safetensors -o "$T/tall.safetensors"
+run 1 "its own and transformers' differ in the last bits" diff golden/torch/tall/recording.safetensors "$T/tall.safetensors"
+run 0 "and not by more" golden check golden/torch/tall/recording.safetensors "$T/tall.safetensors" --limit 1e-5
+run 2 "golden record from nowhere" golden record --model "$T/m" --recording "$T/a.safetensors" -o "$T/w/x" --from there
+says --from there
+nothing
