@@ -116,10 +116,10 @@ def token_places(grid_thw, merge):
     return torch.tensor(ys, dtype=torch.float64), torch.tensor(xs, dtype=torch.float64)
 
 
-def rotary_angles(grid_thw, merge, head_dim):
+def rotary_angles(grid_thw, merge, head_dim, theta=10000.0):
     """Angles [N, D/2]: first the D/4 of the row, then the D/4 of the column."""
     quarter = head_dim // 4
-    freq = torch.tensor([10000.0 ** (-2 * k / (head_dim // 2)) for k in range(quarter)], dtype=torch.float64)
+    freq = torch.tensor([theta ** (-2 * k / (head_dim // 2)) for k in range(quarter)], dtype=torch.float64)
     y, x = token_places(grid_thw, merge)
     return torch.cat([y[:, None] * freq, x[:, None] * freq], 1)
 
@@ -193,7 +193,8 @@ class Tower64:
         """pixel_values [N,K], grid_thw [pictures,3] -> merged [N/M, hidden_size]"""
         grid = [tuple(int(n) for n in row) for row in grid_thw]
         lengths = [h * w for t, h, w in grid for _ in range(t)]
-        angles = rotary_angles(grid, self.v["spatial_merge_size"], self.v["embed_dim"] // self.v["num_heads"])
+        angles = rotary_angles(grid, self.v["spatial_merge_size"], self.v["embed_dim"] // self.v["num_heads"],
+                               self.v.get("rope_theta", 10000.0))
         self.trace.clear()
         h = self.keep("patch_embed", pixel_values.double() @ self.weights["patch_embed.proj.weight"].flatten(1).T)
         for i in range(self.v["depth"]):

@@ -46,7 +46,7 @@ class Tower(Tower64):
     def __call__(self, pixel_values, grid_thw):
         """The hidden states of all blocks, each [N,C]."""
         grid, merge = [tuple(int(n) for n in row) for row in grid_thw], self.v["spatial_merge_size"]
-        angles = rotary_angles(grid, merge, self.v["embed_dim"] // self.v["num_heads"]).to(self.dtype)
+        angles = rotary_angles(grid, merge, self.v["embed_dim"] // self.v["num_heads"], self.v.get("rope_theta", 10000.0)).to(self.dtype)
         h, out = pixel_values.to(self.dtype) @ self.weights["patch_embed.proj.weight"].flatten(1).T, []
         for i in range(self.v["depth"]):
             h = self.block(i, h, angles, [h * w for t, h, w in grid for _ in range(t)])
