@@ -83,8 +83,9 @@ vv_status vv_mask_new(vv_mask **out, vv_params *params, const vv_mask_config *c,
 void vv_mask_free(vv_mask *m);
 /* As SAM's modules start: layers U(+-1/sqrt(inputs)) with their biases, norms 1 and 0, embeddings, tokens and G N(0,1). */
 vv_status vv_mask_init(vv_mask *m, uint64_t seed, vv_error *err) VV_MUST_USE;
-/* Under mask_head. (ours), with SAM's own names (image_encoder.neck.*, prompt_encoder.*, mask_decoder.*), or in the layout of
- * transformers' SamModel, by one table of names; what is not of these parts (the rest of an image encoder) is passed over. Stock
+/* Under mask_head. (ours), with SAM's own names (image_encoder.neck.*, prompt_encoder.*, mask_decoder.*), in the layout of
+ * transformers' SamModel, by one table of names, or as LISA has it (model.visual_model. before SAM's names, and
+ * model.text_hidden_fcs.0.* for text_proj, an mlp); what is not of these parts (the rest of an image encoder) is passed over. Stock
  * checkpoints have no text_proj: with VV_MASK_STOCK it keeps its start. */
 enum { VV_MASK_WHOLE, VV_MASK_STOCK };
 vv_status vv_mask_load_weights(vv_mask *m, const vv_weights *w, int stock, vv_error *err) VV_MUST_USE;

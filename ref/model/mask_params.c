@@ -181,7 +181,7 @@ vv_status vv_mask_init(vv_mask *m, uint64_t seed, vv_error *err)
 }
 
 /* ---- checkpoints -------------------------------------------------------------------------------------------------------- */
-typedef enum { OURS, SAM, TRANSFORMERS } layout;
+typedef enum { OURS, SAM, TRANSFORMERS, LISA, LAYOUTS } layout;
 
 /* SAM's names and those of transformers' SamModel: in a name that contains `in`, `ours` becomes `theirs`; the first that fits. */
 static const struct {
@@ -215,11 +215,16 @@ static const struct {
 };
 static const char G_AGAIN[] = "prompt_encoder.shared_embedding.positional_embedding"; /* G, a second time */
 
+/* dvlab-research/LISA keeps SAM's own names inside its language model, and the first of a list of projections */
+#define LISA_SAM "model.visual_model."
+#define LISA_TEXT "model.text_hidden_fcs.0."
+
 /* the name in a file of that layout */
 static const char *file_name(char buf[VV_NAME_MAX], layout l, const char *ours)
 {
     const char *own = ours + strlen("mask_head.");
-    snprintf(buf, VV_NAME_MAX, "%s", l == OURS ? ours : own);
+    if (l == LISA && !strncmp(own, "text_proj.", 10)) snprintf(buf, VV_NAME_MAX, "%s%s", LISA_TEXT, own + 10);
+    else snprintf(buf, VV_NAME_MAX, "%s%s", l == LISA ? LISA_SAM : "", l == OURS ? ours : own);
     for (size_t i = 0; l == TRANSFORMERS && i < sizeof RENAME / sizeof *RENAME; i++) {
         const char *at = strstr(own, RENAME[i].ours);
         if (!at || !strstr(own, RENAME[i].in)) continue;
@@ -231,22 +236,23 @@ static const char *file_name(char buf[VV_NAME_MAX], layout l, const char *ours)
 
 static vv_status find_layout(layout *l, const vv_mask *m, const vv_weights *w, vv_error *err)
 {
-    char name[3][VV_NAME_MAX];
-    for (int i = OURS; i <= TRANSFORMERS; i++) {
+    char name[LAYOUTS][VV_NAME_MAX];
+    for (int i = OURS; i < LAYOUTS; i++) {
         *l = (layout)i;
         if (vv_weights_find(w, file_name(name[i], *l, m->neck_0->name), NULL)) return VV_OK;
     }
-    return vv_fail(err, VV_FILE, "%s: expected the tensor %s, %s or %s; found none of them", vv_weights_path(w),
-                   name[OURS], name[SAM], name[TRANSFORMERS]);
+    return vv_fail(err, VV_FILE, "%s: expected the tensor %s, %s, %s or %s; found none of them", vv_weights_path(w),
+                   name[OURS], name[SAM], name[TRANSFORMERS], name[LISA]);
 }
 
 /* tensors that must be ours: those of the parts, of the image encoder the neck only */
 static int belongs(layout l, const char *name)
 {
-    static const char *const part[3][6] = {
+    static const char *const part[LAYOUTS][6] = {
         {"mask_head."},
         {"image_encoder.neck.", "prompt_encoder.", "mask_decoder.", "text_proj."},
         {"vision_encoder.neck.", "prompt_encoder.", "mask_decoder.", "text_proj.", "shared_image_embedding."},
+        {LISA_SAM "image_encoder.neck.", LISA_SAM "prompt_encoder.", LISA_SAM "mask_decoder.", LISA_TEXT},
     };
     for (int i = 0; part[l][i]; i++)
         if (!strncmp(name, part[l][i], strlen(part[l][i]))) return 1;

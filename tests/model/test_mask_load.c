@@ -1,4 +1,4 @@
-/* The segmentation head's configuration, its counts, how it starts, and checkpoints in three layouts. */
+/* The segmentation head's configuration, its counts, how it starts, and checkpoints in four layouts. */
 #include "model/mask.h"
 
 /* ---- configuration ------------------------------------------------------------------------------------------------------ */
@@ -270,6 +270,7 @@ static const int32_t ONE[] = {0, -1};
 static void start(mask_case *k, const char *json) { mask_start(k, mask_config(json), 1, 2, 2, ONE); }
 
 #define TWO "{" MASK_SMALL ", \"mask_tokens\": 2}"
+#define TWO_MLP "{" MASK_SMALL ", \"mask_tokens\": 2, \"text_proj\": \"mlp\"}"
 
 static vv_status load(mask_case *k, const char *path, int stock, vv_error *err)
 {
@@ -281,10 +282,10 @@ static vv_status load(mask_case *k, const char *path, int stock, vv_error *err)
 }
 
 /* Every parameter is that of the file, but those of text_proj where the file has none: they are as they were (1). */
-static void expect_loaded(const mask_case *a, const char *path, int stock, int with_text)
+static void expect_loaded_by(const mask_case *a, const char *json, const char *path, int stock, int with_text)
 {
     mask_case b;
-    start(&b, TWO);
+    start(&b, json);
     for (int64_t i = 0; i < b.m->part.n; i++) VVT_OK(vv_param_fill(b.ps.at[i], VV_FILL_CONSTANT, 1, 0, err));
     VVT_OK(load(&b, path, stock, err));
     for (int64_t i = 0; i < b.m->part.n; i++) {
@@ -296,6 +297,11 @@ static void expect_loaded(const mask_case *a, const char *path, int stock, int w
         free(got);
     }
     mask_finish(&b);
+}
+
+static void expect_loaded(const mask_case *a, const char *path, int stock, int with_text)
+{
+    expect_loaded_by(a, TWO, path, stock, with_text);
 }
 
 START_TEST(three_layouts)
@@ -332,6 +338,32 @@ static void refused(const mask_case *from, const names *l, const char *extra, co
                      "bad.safetensors", word[0], word[1], word[2], NULL);
     mask_finish(&k);
 }
+
+/* LISA: its names around SAM's, spelt out where they differ, among those of a language model */
+START_TEST(layout_of_lisa)
+{
+    static const char *const text[][2] = {{"text_proj.0.weight", "model.text_hidden_fcs.0.0.weight"},
+                                          {"text_proj.0.bias", "model.text_hidden_fcs.0.0.bias"},
+                                          {"text_proj.2.weight", "model.text_hidden_fcs.0.2.weight"},
+                                          {"text_proj.2.bias", "model.text_hidden_fcs.0.2.bias"}};
+    mask_case k;
+    start(&k, TWO_MLP);
+    names l = own_names(&k, (int)strlen("mask_head."), 1);
+    int found = 0;
+    for (int i = 0; i < l.n; i++) {
+        const names sam = l;
+        snprintf(l.name[i], sizeof l.name[i], "model.visual_model.%s", sam.name[i]);
+        for (int j = 0; j < 4; j++)
+            if (!strcmp(sam.name[i], text[j][0])) found += snprintf(l.name[i], sizeof l.name[i], "%s", text[j][1]) > 0;
+    }
+    ck_assert_int_eq(found, 4);
+    expect_loaded_by(&k, TWO_MLP, write_file(&k, &l, "model.layers.0.mlp.up_proj.weight", "lisa.safetensors"),
+                     VV_MASK_WHOLE, 1);
+    refused(&k, &l, "model.visual_model.mask_decoder.more", TWO_MLP, VV_MASK_WHOLE,
+            (const char *[]){"model.visual_model.mask_decoder.more", "unknown", "expected"});
+    mask_finish(&k);
+}
+END_TEST
 
 START_TEST(what_a_checkpoint_may_lack)
 {
@@ -372,6 +404,7 @@ static Suite *suite(void)
     tcase_add_test(tc, published_counts);
     tcase_add_test(tc, starts_as_sam);
     tcase_add_test(tc, three_layouts);
+    tcase_add_test(tc, layout_of_lisa);
     tcase_add_test(tc, what_a_checkpoint_may_lack);
     return s;
 }
