@@ -73,11 +73,12 @@ json_t *vv_vit_config_to_json(const vv_vit_config *c)
 {
     /* written only where it is not the published one: other programs know no such key */
     json_t *theta = c->rope_theta == vv_vit_config_default().rope_theta ? NULL : json_real(c->rope_theta);
-    return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:o*}", "model_type", "qwen2_vl", "depth",
-        (json_int_t)c->depth, "embed_dim", (json_int_t)c->embed_dim, "hidden_size", (json_int_t)c->hidden_size,
-        "mlp_ratio", (json_int_t)c->mlp_ratio, "num_heads", (json_int_t)c->num_heads, "in_channels",
-        (json_int_t)c->in_channels, "patch_size", (json_int_t)c->patch_size, "temporal_patch_size",
-        (json_int_t)c->temporal_patch_size, "spatial_merge_size", (json_int_t)c->spatial_merge_size, "hidden_act",
-        c->hidden_act == VVB_GELU_QUICK ? "quick_gelu" : "gelu", "initializer_range", c->initializer_range, "rope_theta", theta);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:o*}", "model_type", "qwen2_vl",
+                     "depth", (json_int_t)c->depth, "embed_dim", (json_int_t)c->embed_dim, "hidden_size",
+                     (json_int_t)c->hidden_size, "mlp_ratio", (json_int_t)c->mlp_ratio, "num_heads",
+                     (json_int_t)c->num_heads, "in_channels", (json_int_t)c->in_channels, "patch_size",
+                     (json_int_t)c->patch_size, "temporal_patch_size", (json_int_t)c->temporal_patch_size,
+                     "spatial_merge_size", (json_int_t)c->spatial_merge_size, "hidden_act",
+                     c->hidden_act == VVB_GELU_QUICK ? "quick_gelu" : "gelu", "initializer_range", c->initializer_range,
+                     "rope_theta", theta);
 }
