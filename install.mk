@@ -39,13 +39,13 @@ $(BUILD)/man/versavit.1: $(COMMAND) scripts/make-man
 # What the static library needs besides itself: the .pc files of others where they have one, plain flags where not. Of OpenBLAS
 # always the flags: its .pc asks static programs for a Fortran compiler, of which we use nothing.
 PC_REQUIRES = $(shell pkg-config --exists $(PC_LIBS) && echo $(PC_LIBS))
-PC_PLAIN    = $(if $(PC_REQUIRES),,-lpng -ljpeg -ljansson -lpcre2-8 -lutf8proc) $(if $(filter openblas,$(BLAS)),$(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas)) \
+PC_PLAIN    = $(if $(PC_REQUIRES),,-lpng -ljpeg -ljansson -lpcre2-8 -lutf8proc -lnettle -lzip) $(if $(filter openblas,$(BLAS)),$(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas)) \
               $(if $(filter other,$(BLAS)),$(or $(BLAS_LIBS),-lcblas)) $(if $(filter accelerate,$(BLAS)),-framework Accelerate)
 
 TO = $(DESTDIR)$(PREFIX)
 install: build shared man
 	@case '$(PREFIX)' in /*) ;; *) echo 'install: PREFIX=$(PREFIX): expected a path from /' >&2; exit 2 ;; esac
-	@set -e; for d in bin lib/pkgconfig include/versavit/base share/man/man1 share/versavit/configs share/versavit/cases share/versavit/tokenizer; do \
+	@set -e; for d in bin lib/pkgconfig include/versavit/base share/man/man1 share/versavit/configs share/versavit/cases share/versavit/mappings share/versavit/tokenizer; do \
 	    install -d '$(TO)'/$$d; done
 	$(Q)install -m 755 $(COMMAND) '$(TO)/bin/versavit'
 	$(Q)$(if $(filter cpu,$(BACKEND)),install -m 644 $(LIB) '$(TO)/lib/libversavit.a')
@@ -57,6 +57,7 @@ install: build shared man
 	$(Q)install -m 644 ref/base/base.h '$(TO)/include/versavit/base/base.h'
 	$(Q)install -m 644 data/configs/*.json '$(TO)/share/versavit/configs'
 	$(Q)install -m 644 data/cases/*.json '$(TO)/share/versavit/cases'
+	$(Q)install -m 644 data/mappings/*.json '$(TO)/share/versavit/mappings'
 	$(Q)install -m 644 data/tokenizer/*.json '$(TO)/share/versavit/tokenizer'
 	$(Q)install -m 644 $(BUILD)/man/*.1 '$(TO)/share/man/man1'
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' 'datadir=$${prefix}/share/versavit' '' \
@@ -70,7 +71,7 @@ uninstall:
 	$(Q)rm -f '$(TO)/bin/versavit' '$(TO)/lib/libversavit.a' '$(TO)/lib/$(SO_FILE)' '$(TO)/lib/$(SO_NAME)' '$(TO)/lib/$(SO_LINK)' \
 	    '$(TO)/lib/pkgconfig/versavit.pc' '$(TO)/include/versavit.h' '$(TO)/include/versavit/backend.h' '$(TO)/include/versavit/base/base.h' \
 	    '$(TO)/share/man/man1/versavit.1' '$(TO)'/share/man/man1/versavit-*.1
-	$(Q)rm -f $(foreach f,$(wildcard data/configs/*.json data/cases/*.json data/tokenizer/*.json),'$(TO)/share/versavit/$(f:data/%=%)')
-	$(Q)cd '$(TO)' && for d in include/versavit/base include/versavit share/versavit/configs share/versavit/cases share/versavit/tokenizer share/versavit; do \
+	$(Q)rm -f $(foreach f,$(wildcard data/configs/*.json data/cases/*.json data/mappings/*.json data/tokenizer/*.json),'$(TO)/share/versavit/$(f:data/%=%)')
+	$(Q)cd '$(TO)' && for d in include/versavit/base include/versavit share/versavit/configs share/versavit/cases share/versavit/mappings share/versavit/tokenizer share/versavit; do \
 	    rmdir $$d 2>/dev/null || true; done
 	@echo 'removed  versavit from $(TO)'

@@ -1,13 +1,13 @@
 # Fuzzing of everything that reads from outside, with clang's libFuzzer and the sanitizers (included by tests/tests.mk).
 #
 #   make fuzz                       every target for FUZZ_SECONDS; one line each; fails when anything is found
-#   make fuzz-safetensors           one of them (npy png jpeg config index tokenizer manifest)
+#   make fuzz-safetensors           one of them (npy png jpeg config index tokenizer manifest golden mapping)
 #   make fuzz-merge                 adds to tests/fuzz/corpus what the runs found and reaches code nothing there reaches
 #   build/fuzz/fuzz_npy FILE        repeats a finding (they are left in build/fuzz/)
 #
 # Inputs found stay in build/fuzz/corpus and are where the next run begins; `make check` replays tests/fuzz/corpus in
 # every flavour (tests/io/test_corpus.c).
-FUZZ         := safetensors npy png jpeg config index tokenizer manifest
+FUZZ         := safetensors npy png jpeg config index tokenizer manifest golden mapping
 FUZZ_SRC     := tests/fuzz/targets.c $(FUZZ:%=tests/fuzz/fuzz_%.c)
 FUZZ_SECONDS ?= 60
 FUZZ_JOBS    ?= 2
@@ -16,7 +16,7 @@ FUZZ_BUILD   := build/fuzz
 FUZZ_FLAGS   := -std=c99 -g -O1 -fno-omit-frame-pointer -ffp-contract=off -fopenmp -fsanitize=fuzzer-no-link,address,undefined \
                 -fno-sanitize-recover=undefined -DVVT_LIBFUZZER -DVV_BLAS_NAME='"none"' -Iref -Itests \
                 -D_POSIX_C_SOURCE=200809L $(shell pkg-config --cflags $(PC_LIBS) 2>/dev/null)
-FUZZ_LIBS    := $(or $(shell pkg-config --libs $(PC_LIBS) 2>/dev/null),-lpng -ljpeg -ljansson -lpcre2-8 -lutf8proc) -lz -lm
+FUZZ_LIBS    := $(or $(shell pkg-config --libs $(PC_LIBS) 2>/dev/null),-lpng -ljpeg -ljansson -lpcre2-8 -lutf8proc -lnettle -lzip) -lz -lm
 fuzz_obj      = $(1:%.c=$(FUZZ_BUILD)/obj/%.o)
 
 # the replay, in the normal builds

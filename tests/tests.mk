@@ -4,7 +4,7 @@ TEST_SRC    := $(foreach l,$(TEST_LAYERS),$(sort $(wildcard tests/$(l)/test_*.c)
 TEST_HELP   := $(sort $(wildcard tests/*.c tests/oracle/*.c))
 TEST_BIN    := $(TEST_SRC:%.c=$(BUILD)/%)
 CHECK_LIBS  := $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck)
-GOLDEN      := $(basename $(notdir $(wildcard data/cases/*.json)))
+GOLDEN      := $(filter-out %-full,$(basename $(notdir $(wildcard data/cases/*.json))))
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS += -Itests $(shell pkg-config --cflags check 2>/dev/null)
 
@@ -31,7 +31,7 @@ export OMP_WAIT_POLICY ?= passive
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SUB   = $(MAKE) --no-print-directory -j$(JOBS)
 
-.PHONY: smoke table4 check check-all check-cli check-golden check-torch golden demo lint format clean
+.PHONY: smoke table4 check check-all check-cli check-golden check-torch check-python check-examples golden demo lint format clean
 smoke: deps
 	@$(SUB) build
 	@sh scripts/demo $(COMMAND) build/smoke --updates 2
@@ -50,28 +50,37 @@ check: deps
 	@$(SUB) check-golden
 
 check-cli: build
-	@set -e; for t in tests/cli/run.sh tests/cli/alloc.sh tests/link/run.sh tests/api/run.sh; do echo "== $$t"; sh $$t $(COMMAND); done
+	@set -e; for t in tests/cli/run.sh tests/cli/golden.sh tests/cli/alloc.sh tests/link/run.sh tests/api/run.sh; do echo "== $$t"; sh $$t $(COMMAND); done
 
 # this flavour's recordings against the committed ones
 check-golden: build
-	@set -e; for c in $(GOLDEN); do $(COMMAND) golden make $$c -o $(BUILD)/$$c.safetensors; \
-	    $(COMMAND) golden check golden/$$c.safetensors $(BUILD)/$$c.safetensors; done
+	@mkdir -p $(BUILD)/golden
+	@set -e; for c in $(GOLDEN); do $(COMMAND) golden make $$c -o $(BUILD)/golden/$$c; \
+	    $(COMMAND) golden check golden/$$c $(BUILD)/golden/$$c; done
 
 # The truth is the double BLAS=none build, whose bits are the same everywhere; the floors are what the float one loses.
 golden: deps
 	@$(SUB) build REAL=double BLAS=none
 	@$(SUB) build BLAS=none
-	@set -e; for c in $(GOLDEN); do for f in float double; do \
-	        build/$$f-none/versavit golden make $$c -o build/$$f-none/$$c.safetensors; done; \
-	    build/float-none/versavit golden floors build/double-none/$$c.safetensors build/float-none/$$c.safetensors -o golden/$$c.safetensors; \
-	    echo "golden/$$c.safetensors"; done
+	@scripts/make-golden build/double-none/versavit build/float-none/versavit golden $(GOLDEN)
+	@build/double-none/versavit golden list golden --write
 
 # against PyTorch and transformers, live; the first time makes a virtual environment (build/torch-venv)
 check-torch: deps
 	@$(SUB) build build/tests/loss/losses build/tests/model/test_dpt_torch build/tests/train/updates
 	@$(SUB) build REAL=double build/double-openblas/tests/loss/losses build/double-openblas/tests/train/updates
 	@set -e; python=$$(scripts/torch/setup); \
-	    for c in tower losses pixels tokenizer language depth_head mask_head updates; do echo "== check_$$c"; $$python scripts/torch/check_$$c.py; done
+	    for c in tower losses layers pixels tokenizer language depth_head mask_head updates; do echo "== check_$$c"; $$python scripts/torch/check_$$c.py; done
+	@$(MAKE) --no-print-directory check-python
+	@$$(scripts/examples/setup) scripts/examples/check_examples.py --quick
+
+# the checker that needs numpy only, and its verdicts against this flavour's; PYTHON=python3 takes any that has numpy
+check-python: build
+	@VERSAVIT=$(COMMAND) PYTHONDONTWRITEBYTECODE=1 $${PYTHON:-$$(scripts/torch/setup)} -m unittest discover -s tests/python
+
+# other programs on the golden files: PyTorch, ONNX Runtime, JAX; every alarm is false
+check-examples: deps
+	@$$(scripts/examples/setup) scripts/examples/check_examples.py --compile
 
 check-all: check
 	@VVT_EXHAUSTIVE=1 $(SUB) run-tests LAYERS=backend
@@ -81,14 +90,15 @@ check-all: check
 	@sh tests/cli/alloc.sh $(COMMAND) all
 	@$(SUB) check-conformance
 	@scripts/check-blas-flavours
+	@$(SUB) check-examples
 
 # the whole method on the tiny configuration, and the check of the tower's recording
 demo: deps
 	@$(SUB) build
 	@sh scripts/demo $(COMMAND) demo
-	@echo; echo "5. a forward and a backward of the tower, every tensor recorded -> demo/tower-micro.safetensors, checked against golden/"
-	@$(COMMAND) golden make tower-micro -o demo/tower-micro.safetensors
-	@$(COMMAND) golden check golden/tower-micro.safetensors demo/tower-micro.safetensors
+	@echo; echo "5. a forward and a backward of the tower, every tensor recorded -> demo/tower-micro, checked against golden/"
+	@$(COMMAND) golden make tower-micro -o demo/tower-micro
+	@$(COMMAND) golden check golden/tower-micro demo/tower-micro
 	@echo; echo "look at:  demo/report.html"
 	@echo "next:     $(COMMAND) caption data/samples/shapes.png --model demo/run/stage2/model;  $(COMMAND) golden check --help"
 
@@ -106,3 +116,4 @@ clean:
 
 include tests/fuzz.mk
 include tests/conformance.mk
+include tests/judge/judge.mk

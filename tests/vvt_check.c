@@ -48,11 +48,14 @@ const char *vvt_fill_name(vvt_fill f)
     return name[f];
 }
 
+uint64_t vvt_seed = 1;
+
 void vvt_fill_array(vv_real *x, int64_t n, vvt_fill f, const char *stream)
 {
     const uint64_t s = vv_stream(stream);
     for (int64_t i = 0; i < n; i++) {
-        const double v = f == VVT_NORMAL ? vv_random_normal(1, s, (uint64_t)i) : vv_random_uniform(1, s, (uint64_t)i);
+        const uint64_t k = (uint64_t)i;
+        const double v = f == VVT_NORMAL ? vv_random_normal(vvt_seed, s, k) : vv_random_uniform(vvt_seed, s, k);
         x[i] = (vv_real)(f == VVT_INTEGERS   ? floor(9 * v) - 4
                          : f == VVT_UNIFORM  ? 2 * v - 1
                          : f == VVT_POSITIVE ? 0.5 + v

@@ -31,7 +31,8 @@ typedef enum {
     VVT_POSITIVE  /* (0.5, 1.5): nothing cancels, errors pile up */
 } vvt_fill;
 const char *vvt_fill_name(vvt_fill f);
-/* n numbers of the stream with this name: the same in every build and on every platform. */
+/* n numbers of the stream with this name and seed: the same in every build and on every platform. */
+extern uint64_t vvt_seed; /* 1 */
 void vvt_fill_array(vv_real *x, int64_t n, vvt_fill f, const char *stream);
 
 /* ---- comparison --------------------------------------------------------------------------------------------------- */

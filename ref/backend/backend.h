@@ -41,6 +41,8 @@ extern "C" {
 #define vvb_init VVB_SYM(init)
 #define vvb_get_info VVB_SYM(get_info)
 #define vvb_error VVB_SYM(error)
+#define vvb_set_precision VVB_SYM(set_precision)
+#define vvb_round VVB_SYM(round)
 #define vvb_alloc VVB_SYM(alloc)
 #define vvb_free VVB_SYM(free)
 #define vvb_zero VVB_SYM(zero)
@@ -123,6 +125,23 @@ const vvb_info *vvb_get_info(void);
 
 /* The first failure since the last call ("attention_fwd: out of memory"), or NULL. Asking clears it. */
 const char *vvb_error(void);
+
+/* ---- emulated precision -----------------------------------------------------------------------------------------
+ * What arithmetic with fewer digits would have given, to know how far a backend that uses it may land. Numbers are rounded to the
+ * nearest one of the format, ties to even; what lies beyond its largest becomes Inf, what lies below its normal numbers subnormal.
+ *   TF32 8 bits of exponent, 10 stored digits    BF16 8 and 7    FP16 5 and 10
+ * OPERANDS: every product rounds both matrices and adds up in vv_real: vvb_matmul, linear (not its bias and residual), convolutions,
+ *   the scores of linear_cross_entropy, and all five products of attention, so that p and ds are rounded, lse and the sum of p not.
+ * OUTPUTS: what an operation writes is rounded: its result, the gradient of each activation once all readers have added to it,
+ *   and that of each parameter after a backward. The tape calls vvb_round for that, which rounds x [n] in place, or
+ *   leaves it alone when outputs are not rounded. Norms, softmax and pointwise functions compute in vv_real inside; row
+ *   statistics (mean, rstd, lse, tables of cos and sin), single numbers (losses), AdamW and its moments stay vv_real.
+ * BOTH. Not set, or VVB_FULL: no operation does anything else. vvb_get_info()->unit_roundoff is that of the format.
+ * A backend without this mode leaves both to the CPU's definitions and must not be asked for operands.               */
+typedef enum { VVB_FULL, VVB_TF32, VVB_BF16, VVB_FP16 } vvb_precision;
+typedef enum { VVB_OPERANDS = 1, VVB_OUTPUTS = 2, VVB_BOTH = 3 } vvb_placement;
+void vvb_set_precision(vvb_precision p, vvb_placement where);
+void vvb_round(vv_real *x, int64_t n);
 
 /* ---- memory -----------------------------------------------------------------------------------------------------
  * alloc: 64-byte aligned, not initialised, NULL (and an error kept) without memory; 0 bytes give a valid pointer.

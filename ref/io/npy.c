@@ -81,15 +81,14 @@ static vv_status parse_descr(cursor *c, vv_dtype *dtype, vv_error *err)
                       err);
 }
 
-static vv_status parse_order(cursor *c, vv_error *err)
+static vv_status parse_order(cursor *c, int *columns, vv_error *err)
 {
     blank(c);
     const size_t left = (size_t)(c->end - c->p);
-    if (left >= 4 && !memcmp(c->p, "True", 4))
-        return unexpected(c, "'fortran_order': False (column order is not supported; save numpy.ascontiguousarray(a))",
-                          err);
-    if (left < 5 || memcmp(c->p, "False", 5)) return unexpected(c, "'fortran_order' to be True or False", err);
-    c->p += 5;
+    *columns = left >= 4 && !memcmp(c->p, "True", 4);
+    if (!*columns && (left < 5 || memcmp(c->p, "False", 5)))
+        return unexpected(c, "'fortran_order' to be True or False", err);
+    c->p += *columns ? 4 : 5;
     return VV_OK;
 }
 
@@ -119,7 +118,7 @@ static vv_status parse_shape(cursor *c, vv_st_entry *e, vv_error *err)
     return VV_OK;
 }
 
-static vv_status parse_dict(cursor *c, vv_st_entry *e, vv_error *err)
+static vv_status parse_dict(cursor *c, vv_st_entry *e, int *columns, vv_error *err)
 {
     static const char *const keys[3] = {"descr", "fortran_order", "shape"};
     int seen[3] = {0}, comma = 1;
@@ -134,7 +133,9 @@ static vv_status parse_dict(cursor *c, vv_st_entry *e, vv_error *err)
         if (k == 3) return unexpected(&before, "the key 'descr', 'fortran_order' or 'shape'", err);
         if (seen[k]++) return unexpected(&before, "every key once", err);
         if (!take(c, ':')) return unexpected(c, "':'", err);
-        VV_TRY(k == 0 ? parse_descr(c, &e->dtype, err) : k == 1 ? parse_order(c, err) : parse_shape(c, e, err));
+        VV_TRY(k == 0   ? parse_descr(c, &e->dtype, err)
+               : k == 1 ? parse_order(c, columns, err)
+                        : parse_shape(c, e, err));
         comma = take(c, ',');
     }
     for (int k = 0; k < 3; k++)
@@ -174,13 +175,35 @@ static vv_status find_header(const vv_npy *npy, cursor *c, vv_error *err)
     return VV_OK;
 }
 
+/* Data in column order (the first index runs fastest) becomes a copy in row order. */
+static vv_status turn(vv_npy *npy, vv_error *err)
+{
+    vv_st_entry *e = &npy->e;
+    const int64_t size = vv_dtype_size(e->dtype);
+    int64_t at[VV_ST_MAXDIM] = {0}, stride[VV_ST_MAXDIM], step = 1;
+    if (!(npy->turned = vv_calloc(e->bytes, 1))) return vv_no_memory(err, npy->path);
+    for (int i = 0; i < e->ndim; i++) {
+        stride[i] = step;
+        step *= e->shape[i];
+    }
+    for (int64_t k = 0; k < e->n; k++) {
+        int64_t from = 0;
+        for (int i = 0; i < e->ndim; i++) from += at[i] * stride[i];
+        memcpy(npy->turned + k * size, e->data + from * size, (size_t)size);
+        for (int i = e->ndim - 1; i >= 0 && ++at[i] == e->shape[i]; i--) at[i] = 0;
+    }
+    e->data = npy->turned;
+    return VV_OK;
+}
+
 static vv_status read_file(vv_npy *npy, vv_error *err)
 {
     vv_st_entry *e = &npy->e;
     cursor c = {0};
+    int columns = 0;
     char text[220];
     VV_TRY(find_header(npy, &c, err));
-    VV_TRY(parse_dict(&c, e, err));
+    VV_TRY(parse_dict(&c, e, &columns, err));
     e->name = "";
     e->n = 1;
     for (int i = 0; i < e->ndim && e->n >= 0; i++) e->n = vv_mul(e->n, e->shape[i]);
@@ -195,7 +218,7 @@ static vv_status read_file(vv_npy *npy, vv_error *err)
         return vv_fail(err, VV_FILE,
                        "%s: data at offset %" PRId64 ": expected %" PRId64 " bytes for %s %s, found %" PRId64,
                        npy->path, e->offset, e->bytes, vv_dtype_name(e->dtype), text, npy->map.bytes - e->offset);
-    return VV_OK;
+    return columns && e->ndim > 1 && e->n > 0 ? turn(npy, err) : VV_OK;
 }
 
 vv_status vv_npy_open(vv_npy *npy, const char *path, vv_error *err)
@@ -221,6 +244,7 @@ vv_status vv_npy_parse(vv_npy *npy, const unsigned char *bytes, int64_t n, const
 void vv_npy_close(vv_npy *npy)
 {
     vv_map_close(&npy->map);
+    free(npy->turned);
     free(npy->path);
     memset(npy, 0, sizeof *npy);
 }

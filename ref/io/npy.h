@@ -3,8 +3,9 @@
  *   "\x93NUMPY" major minor | header length, u16 (1.0) or u32 little-endian | a Python dict, spaces, '\n' | data
  *   {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
  *
- * Read are <f2 <f4 <f8 <i2 <i4 <i8 <u2 <u4 <u8 |u1 |i1 |b1 in C order, of at most VV_ST_MAXDIM dimensions; the
- * data must end exactly where the file does. Everything else is refused (VV_FILE) naming file, expected and found.
+ * Read are <f2 <f4 <f8 <i2 <i4 <i8 <u2 <u4 <u8 |u1 |i1 |b1 of at most VV_ST_MAXDIM dimensions; the data must end
+ * exactly where the file does. Column order (fortran_order: True, which numpy writes for a.T) is brought into row order.
+ * Everything else is refused (VV_FILE) naming file, expected and found.
  * Source: numpy/lib/format.py. */
 #ifndef VV_NPY_H
 #define VV_NPY_H
@@ -15,7 +16,8 @@
 typedef struct {
     vv_map map;
     char *path;
-    vv_st_entry e; /* name "" */
+    unsigned char *turned; /* the data in row order where the file's is not; else NULL */
+    vv_st_entry e;         /* name "" */
 } vv_npy;
 
 vv_status vv_npy_open(vv_npy *npy, const char *path, vv_error *err) VV_MUST_USE;

@@ -244,7 +244,7 @@ vv_status vv_model_init(vv_model *m, uint64_t seed, vv_error *err)
 }
 
 /* ---- saving --------------------------------------------------------------------------------------------------------------- */
-static vv_status save_config(const vv_model *m, const char *path, vv_error *err)
+json_t *vv_model_config_to_json(const vv_model *m)
 {
     json_t *root = json_pack("{s:[s], s:s}", "architectures", "VersaViT", "model_type", "versavit");
     const struct {
@@ -261,7 +261,15 @@ static vv_status save_config(const vv_model *m, const char *path, vv_error *err)
         ok = ok && section[i].value && json_object_set(root, section[i].key, section[i].value) == 0;
         json_decref(section[i].value);
     }
-    char *text = ok ? vv_json_text(root, JSON_INDENT(2)) : NULL;
+    if (ok) return root;
+    json_decref(root);
+    return NULL;
+}
+
+static vv_status save_config(const vv_model *m, const char *path, vv_error *err)
+{
+    json_t *root = vv_model_config_to_json(m);
+    char *text = root ? vv_json_text(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text) return vv_no_memory(err, path);
     const vv_status s = vv_out_text(path, text, err);

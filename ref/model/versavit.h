@@ -57,6 +57,9 @@ vv_status vv_model_init(vv_model *m, uint64_t seed, vv_error *err) VV_MUST_USE;
 vv_status vv_model_save(const vv_model *m, const char *dir, vv_dtype dtype, int64_t max_shard_bytes,
                         vv_error *err) VV_MUST_USE;
 
+/* What config.json holds. NULL without memory. */
+json_t *vv_model_config_to_json(const vv_model *m);
+
 void vv_model_free(vv_model *m);
 
 /* A list of pictures as one packed batch of the tower. */

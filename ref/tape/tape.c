@@ -285,8 +285,15 @@ static void record(vv_tape *t, const vv_node *nd)
     t->node[t->n++] = *nd;
 }
 
+/* Does nothing but where a precision is emulated: the one place where results and gradients are rounded. */
+static void round_values(const vv_tensor *x, vv_real *values)
+{
+    if (values && x->kind == VV_REALS && x->n > 1) vvb_round(values, x->n);
+}
+
 vv_tensor *vv_done(vv_tape *t, vv_node nd)
 {
+    round_values(nd.out, nd.out->data);
     ask_backend(t, nd.out);
     int wanted = 0;
     for (int i = 0; i < VV_MAX_IN; i++) wanted |= nd.in[i] && nd.in[i]->needs_grad;
@@ -349,6 +356,7 @@ static void run_backward(vv_tape *t, int64_t from)
     while (t->n > from && t->error.status == VV_OK) {
         vv_node nd = t->node[--t->n]; /* a copy: a segment that runs again records behind it */
         if (!nd.out->has_grad) continue;
+        round_values(nd.out, nd.out->grad);
         if (!nd.f) tell(t, VV_EVENT_GRAD, nd.out); /* a segment's output is told by the node that made it */
         nd.op->backward(t, &nd);
         ask_backend(t, nd.out);
@@ -367,6 +375,8 @@ void vv_backward(vv_tape *t, vv_tensor *loss, double scale)
     t->flops = &t->memory.flops_backward;
     run_backward(t, 0);
     t->flops = &t->memory.flops_forward;
+    for (int64_t i = 0; t->params && i < t->params->n; i++)
+        if (t->params->at[i]->has_grad) round_values(t->params->at[i], t->params->at[i]->grad);
 }
 
 /* ---- segments ------------------------------------------------------------------------------------------------------------- */

@@ -83,16 +83,16 @@ picture=data/samples/stripes.png
 stride=13
 [ -n "$all" ] && stride=1
 sweep encode --model "$T/m" $picture -o @/x --layers 0,2 --pca @/y.png --threads 1
-sweep golden make tower-micro -o @/x --threads 1
+sweep golden make tower-micro -o @/x.safetensors --threads 1
 if [ -n "$all" ]; then
-    "$V" golden make tower-micro -o "$T/a"
-    "$V" golden floors "$T/a" "$T/a" -o "$T/f"
+    "$V" golden make tower-micro -o "$T/a.safetensors"
+    "$V" golden floors "$T/a.safetensors" "$T/a.safetensors" -o "$T/f"
     sweep encode --model "$T/m" $picture data/samples/street.png -o @/x --raster --threads 1
-    sweep golden make tower-odd -o @/x --checkpoint --threads 1
+    sweep golden make tower-odd -o @/x.safetensors --checkpoint --threads 1
     sweep golden record --model golden/torch/tall --recording golden/torch/tall/recording.safetensors -o @/x --threads 1
-    sweep golden check "$T/f" "$T/a" --json --threads 1
-    sweep golden floors "$T/a" "$T/a" -o @/x --threads 1
-    sweep diff "$T/a" "$T/a" --all --threads 1
+    sweep golden check "$T/f" "$T/a.safetensors" --json --threads 1
+    sweep golden floors "$T/a.safetensors" "$T/a.safetensors" -o @/x --threads 1
+    sweep diff "$T/a.safetensors" "$T/a.safetensors" --all --threads 1
     sweep info micro --json --threads 1
     sweep info "$T/m" --tensors --threads 1
     sweep pixels $picture -o @/x --model "$T/m" --threads 1
@@ -116,8 +116,8 @@ if [ -n "$all" ]; then
     stride=13
     if sanitized; then
         sweep encode --model "$T/m" $picture -o @/x --layers 0,2 --pca @/y.png --threads 1
-        sweep golden make tower-micro -o @/x --threads 1
-        sweep golden check "$T/f" "$T/a" --json --threads 1
+        sweep golden make tower-micro -o @/x.safetensors --threads 1
+        sweep golden check "$T/f" "$T/a.safetensors" --json --threads 1
         sweep init -c micro -o @/m --force --max-shard-bytes 40000 --threads 1
         sweep tokenize --tokenizer data/tokenizer --json --special "$T/texts" --threads 1
         sweep tokenize --tokenizer data/tokenizer --whole "$T/text" --threads 1

@@ -12,7 +12,7 @@ int VVT_TARGET(npy)(const uint8_t *bytes, size_t n)
     }
     const vv_st_entry *e = &npy.e;
     VVT_HOLDS(e->ndim >= 0 && e->ndim <= VV_ST_MAXDIM);
-    VVT_HOLDS(e->data == bytes + e->offset && e->offset + e->bytes == (int64_t)n);
+    VVT_HOLDS(e->data == (npy.turned ? npy.turned : bytes + e->offset) && e->offset + e->bytes == (int64_t)n);
     void *buf = vv_calloc(e->n, sizeof(double)); /* the widest of vv_real, double and int64_t */
     VVT_HOLDS(buf);
     const vv_status real = vv_npy_read_real(&npy, buf, &a), f64 = vv_npy_read_f64(&npy, buf, &b),

@@ -30,6 +30,8 @@ int vvt_fuzz_config(const uint8_t *bytes, size_t n);    /* config.json, preproce
 int vvt_fuzz_index(const uint8_t *bytes, size_t n);     /* model.safetensors.index.json beside two shards */
 int vvt_fuzz_tokenizer(const uint8_t *bytes, size_t n); /* a tokenizer.json from '{' on, else a text */
 int vvt_fuzz_manifest(const uint8_t *bytes, size_t n);  /* a manifest of samples for each task, or a PFM */
+int vvt_fuzz_golden(const uint8_t *bytes, size_t n);    /* the index of a golden file, which then judges itself */
+int vvt_fuzz_mapping(const uint8_t *bytes, size_t n);   /* a mapping file, applied to four tensors */
 
 /* Whether the last input was accepted. */
 extern int vvt_accepted;

@@ -18,6 +18,8 @@ static const struct {
     {"index", vvt_fuzz_index},
     {"tokenizer", vvt_fuzz_tokenizer},
     {"manifest", vvt_fuzz_manifest},
+    {"golden", vvt_fuzz_golden},
+    {"mapping", vvt_fuzz_mapping},
 };
 enum { TARGETS = sizeof targets / sizeof *targets };
 

@@ -84,6 +84,31 @@ START_TEST(accepted)
 }
 END_TEST
 
+/* Column order: element [i,j,k] of a shape (2, 3, 2) is the file's i + 2 j + 6 k. One axis, or none, has no order. */
+START_TEST(columns)
+{
+    vv_npy npy;
+    int64_t x[12];
+    VVT_OK(vv_npy_open(&npy, write_file("columns.npy", 1, DICT("'|u1'", "True", "(2, 3, 2)"), 12), err));
+    VVT_OK(vv_npy_read_i64(&npy, x, err));
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 3; j++)
+            for (int k = 0; k < 2; k++) ck_assert_int_eq(x[(i * 3 + j) * 2 + k], 1 + i + 2 * j + 6 * k);
+    vv_npy_close(&npy);
+    ck_assert_ptr_null(npy.turned);
+    VVT_OK(vv_npy_open(&npy, write_file("columns.npy", 1, DICT("'<f4'", "True", "(2, 3)"), 24), err));
+    static const unsigned char second[4] = {9, 10, 11, 12};
+    ck_assert(!memcmp(npy.e.data + 4, second, 4)); /* [0,1] is the file's third */
+    vv_npy_close(&npy);
+    VVT_OK(vv_npy_open(&npy, write_file("columns.npy", 1, DICT("'|u1'", "True", "(3,)"), 3), err));
+    ck_assert(npy.e.data[0] == 1 && npy.e.data[2] == 3);
+    vv_npy_close(&npy);
+    VVT_OK(vv_npy_open(&npy, write_file("columns.npy", 1, DICT("'<f4'", "True", "(0, 3)"), 0), err));
+    ck_assert(npy.e.n == 0);
+    vv_npy_close(&npy);
+}
+END_TEST
+
 /* ---- illegal files --------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -139,7 +164,8 @@ static const struct {
     {DICT("None", "False", "()"), 4, {"'descr'", "None"}},
     {DICT("'<f4", "False", "()"), 4, {"'descr'"}},
     /* fortran_order */
-    {DICT("'<f4'", "True", "(2, 3)"), 24, {"fortran_order", "column order is not supported", "True"}},
+    {DICT("'<f4'", "Truely", "(2, 3)"), 24, {"',' or '}'", "ly"}},
+    {DICT("'<f4'", "True", "(2, 3)"), 23, {"expected 24 bytes", "found 23"}},
     {DICT("'<f4'", "false", "()"), 4, {"'fortran_order' to be True or False", "false"}},
     {DICT("'<f4'", "0", "()"), 4, {"'fortran_order' to be True or False"}},
     {DICT("'<f4'", "'False'", "()"), 4, {"'fortran_order' to be True or False"}},
@@ -322,6 +348,7 @@ static Suite *suite(void)
     TCase *tc;
     Suite *s = vvt_suite("npy", &tc);
     tcase_add_loop_test(tc, accepted, 0, (int)(sizeof good / sizeof *good));
+    tcase_add_test(tc, columns);
     tcase_add_loop_test(tc, refused, 0, BAD_COUNT);
     tcase_add_loop_test(tc, refused_raw, 0, RAW_COUNT);
     tcase_add_test(tc, every_cut_is_refused);

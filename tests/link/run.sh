@@ -84,7 +84,7 @@ claim "make BACKEND=archive builds" make "$@" "BACKEND=$T/liblinktest.a" "BUILD=
 version() { "$T/build/versavit" --version | grep -qF -- "$1"; }
 claim "the command tells the archive's name" version "backend linktest"
 claim "and its device" version "a device of its own"
-golden() { "$T/build/versavit" golden make tower-micro -o "$T/g.safetensors" && "$T/build/versavit" golden check golden/tower-micro.safetensors "$T/g.safetensors"; }
+golden() { "$T/build/versavit" golden make tower-micro -o "$T/g.safetensors" && "$T/build/versavit" golden check golden/tower-micro "$T/g.safetensors"; }
 refuses "a wrong gelu shows in the golden file, where it is" "in the order of execution: u1/vision/act/visual.blocks.0.mlp.act" golden
 refuses "BACKEND=cuda says what it is" "the CUDA backend is not part of this version" make "$@" BACKEND=cuda build
 refuses "BACKEND=missing.a" "BACKEND=missing.a: no such archive" make "$@" BACKEND=missing.a build

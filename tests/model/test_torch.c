@@ -1,7 +1,7 @@
 /* The tower against recordings of PyTorch and transformers (golden/torch/README.md): fidelity, without Python. */
 #include "vvt.h"
 
-#include "golden/compare.h"
+#include "golden/judge.h"
 #include "golden/tower.h"
 
 static const char *const cases[] = {"micro", "odd", "tall"};
@@ -14,41 +14,27 @@ static const char *file(const char *name, const char *what)
     return vvt_root(path);
 }
 
-typedef struct {
-    double worst;
-    char key[128];
-} found;
-
-static void see(void *ctx, const vv_comparison *c)
-{
-    found *f = ctx;
-    if (c->rel_rms <= f->worst && c->verdict == VV_PASS) return;
-    f->worst = c->rel_rms;
-    snprintf(f->key, sizeof f->key, "%s %s", c->key, vv_verdict_name(c->verdict));
-}
-
-/* our recording against theirs; returns the verdict, what is worst in *f */
-static vv_status compare(const char *theirs, const char *ours, double limit, vv_compare_summary *sum, found *f)
+/* our recording against theirs; free *j with vv_judged_free */
+static vv_status compare(vv_judged *j, const char *theirs, const char *ours, double limit)
 {
     vv_error err = {0};
-    const vv_compare_options o = {.limit = limit, .ignore_extra = 1};
-    *f = (found){0, ""};
-    const vv_status s = vv_compare(theirs, ours, &o, see, f, sum, &err);
+    const vv_judge_options o = {.limit = limit, .ignore_extra = 1, .scope = VV_SCOPE_UPDATE};
+    const vv_status s = vv_judge(j, theirs, ours, &o, &err);
     ck_assert_msg(s == VV_OK || s == VV_DIFFERS, "%s", err.msg);
     return s;
 }
 
 static void agrees(const char *name, const char *recording, int from_pixel_values, double limit)
 {
-    vv_compare_summary sum;
-    found f;
+    vv_judged j;
     const char *ours = vvt_path("ours.safetensors");
     VVT_OK(vv_golden_record(file(name, ""), file(name, "recording.safetensors"), from_pixel_values, ours, err));
-    const vv_status s = compare(file(name, recording), ours, limit, &sum, &f);
-    ck_assert_msg(s == VV_OK, "%s/%s: first %s; worst %s: %.2e, limit %.0e", name, recording, sum.first, f.key, f.worst,
-                  limit);
-    ck_assert_int_gt(sum.tensors, 40); /* every activation, gradient and weight gradient of at least one block */
-    ck_assert_int_eq(sum.absent, 0);
+    const vv_status s = compare(&j, file(name, recording), ours, limit);
+    ck_assert_msg(s == VV_OK, "%s/%s: first %s: %.2e, limit %.0e", name, recording,
+                  j.first ? j.first->entry->key : "one missing", j.first ? j.first->m.rel_rms : 0, limit);
+    ck_assert_int_gt(j.judged, 40); /* every activation, gradient and weight gradient of at least one block */
+    ck_assert_int_eq(j.absent, 0);
+    vv_judged_free(&j);
 }
 
 START_TEST(from_pictures)
@@ -65,8 +51,7 @@ END_TEST
 START_TEST(a_wrong_weight_shows)
 {
     vv_model m;
-    vv_compare_summary sum;
-    found f;
+    vv_judged j;
     VVT_OK(vv_model_load(&m, file("micro", ""), VV_VISION, err));
     vv_tensor *x = vv_param_find(m.params, "visual.blocks.1.attn.proj.weight");
     ck_assert_ptr_nonnull(x);
@@ -77,11 +62,12 @@ START_TEST(a_wrong_weight_shows)
     VVT_OK(vv_model_save(&m, vvt_path("wrong"), VV_DT_REAL, 0, err));
     VVT_OK(vv_golden_record(vvt_path("wrong"), file("micro", "recording.safetensors"), 1, vvt_path("ours.safetensors"),
                             err));
-    ck_assert_int_eq(compare(file("micro", "recording.safetensors"), vvt_path("ours.safetensors"), 1e-5, &sum, &f),
+    ck_assert_int_eq(compare(&j, file("micro", "recording.safetensors"), vvt_path("ours.safetensors"), 1e-5),
                      VV_DIFFERS);
-    ck_assert_msg(strstr(sum.first, "blocks.1") != NULL || strstr(sum.first, "loss") != NULL ||
-                      strstr(sum.first, "/d") != NULL,
-                  "%s", sum.first);
+    ck_assert_ptr_nonnull(j.first);
+    const char *first = j.first->entry->key;
+    ck_assert_msg(strstr(first, "blocks.1") || strstr(first, "loss") || strstr(first, "/d"), "%s", first);
+    vv_judged_free(&j);
     free(v);
     vv_model_free(&m);
 }

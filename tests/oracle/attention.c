@@ -1,4 +1,5 @@
 /* Rotary embedding and attention: the formulas of backend/backend.h, term by term. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -147,6 +148,13 @@ void vvo_attention_fwd(vvo_out o, int64_t ldo, vvo_out lse, const vv_real *q, in
     free(p);
 }
 
+/* The gauge of a probability. Below the smallest normal number it may have become 0: all of it may be error then. */
+static vvt_ref gauge_of(vvt_ref p, vvt_ref E)
+{
+    const vvt_ref normal = sizeof(vv_real) == sizeof(float) ? (vvt_ref)FLT_MIN : (vvt_ref)DBL_MIN;
+    return p < normal ? E * p + p / (vvt_ref)VV_U : E * p;
+}
+
 /* y[d] += f x[d], with the gauge |g||x[d]| */
 static void add_row(vvo_out y, int64_t at, vvt_ref f, vvt_ref g, const vv_real *x, int64_t D)
 {
@@ -177,10 +185,10 @@ void vvo_attention_bwd(vvo_out dq, vvo_out dk, vvo_out dv, const vv_real *dO, co
                     const vv_real *kj = k + t * ldk + ck, *vj = v + t * ldv + ck;
                     const vvt_ref pj = expl(p[j] - (vvt_ref)lse[i * a->H + h]);
                     const vvt_ref ds = f * pj * (dot(dOi, vj, D) - delta);
-                    const vvt_ref abs_ds = fabsl(f) * E * pj * (abs_dot(dOi, vj, D) + abs_delta);
+                    const vvt_ref abs_ds = fabsl(f) * gauge_of(pj, E) * (abs_dot(dOi, vj, D) + abs_delta);
                     add_row(dq, i * ldq + c, ds, few_k * abs_ds, kj, D);
                     add_row(dk, t * ldk + ck, ds, few_q * abs_ds, qi, D);
-                    add_row(dv, t * ldv + ck, pj, few_q * E * pj, dOi, D);
+                    add_row(dv, t * ldv + ck, pj, few_q * gauge_of(pj, E), dOi, D);
                 }
             }
     free(p);

@@ -109,6 +109,13 @@ int32_t *vvt_table(vvt_call *c, int64_t n);
 
 /* Makes one call, judges it, frees it. */
 void vvt_case(const vvt_op *op, vvt_dims dim, vvt_how how);
+/* A call with its buffers, ready to run: what vvt_case begins and ends with. */
+vvt_call *vvt_call_new(const vvt_op *op, vvt_dims dim, vvt_how how);
+void vvt_call_free(vvt_call *c);
+/* Errors over allowed of the arrays of one function, since the caller cleared it: the largest of all calls. */
+extern vvt_result vvt_worst[VVT_ARRAYS];
+/* Unless NULL, makes the call in place of vvt_op.run: in another process, on copies of the buffers. */
+extern void (*vvt_elsewhere)(vvt_call *c);
 
 /* A suite of all the cases; add more to it with vvt_case or anything else. name: "backend/layernorm". */
 Suite *vvt_op_suite(const char *name, const vvt_op *ops, int n);

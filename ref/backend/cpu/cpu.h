@@ -25,6 +25,12 @@ vv_real *vvcpu_scratch(const char *function, int64_t n);
 void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
                    int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta);
 
+/* Emulated precision: the unit roundoff of the one that is set, whether products round their operands, and x [R,C] rounded to y, whose
+ * rows lie together. */
+double vvcpu_unit_roundoff(void);
+int vvcpu_rounds_operands(void);
+void vvcpu_round_rows(vv_real *y, const vv_real *x, int64_t ldx, int64_t R, int64_t C);
+
 /* The same on all threads, in output tiles that depend on the shape alone, so that bits do not depend on the number of
  * threads. With bias [N] or res [M,N] (stride ldres) the result starts from their sum instead of beta c. */
 void vvcpu_tiled_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,

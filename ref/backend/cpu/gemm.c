@@ -3,6 +3,8 @@
  * A library that splits one product over its own threads gives other bits for other thread counts (the split decides where
  * sums are cut). So the output is cut here into tiles that are a pure function of the shape, and each tile is one
  * single-threaded library call inside our parallel region. */
+#include <stdlib.h>
+
 #include "cpu.h"
 
 #ifdef VV_CBLAS
@@ -25,8 +27,8 @@ static void library_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t l
                (vv_real)alpha, a, (int)vv_max(lda, 1), b, (int)vv_max(ldb, 1), (vv_real)beta, c, (int)vv_max(ldc, 1));
 }
 
-void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
-                   int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
+static void full_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
+                         int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
 {
     if (M == 0 || N == 0) return;
     if (lda > INT32_MAX || ldb > INT32_MAX || ldc > INT32_MAX || K > INT32_MAX) {
@@ -78,8 +80,8 @@ static void start_from(vv_real *c, int64_t ldc, int64_t M, int64_t N, vv_real be
         for (int64_t j = 0; j < N; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
 }
 
-void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
-                   int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
+static void full_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
+                         int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
 {
     vv_real pa[KB * MR], pb[KB * NR];
     if (beta != 1) start_from(c, ldc, M, N, (vv_real)beta);
@@ -102,6 +104,28 @@ VVB_DEF void vvb_library_product(vv_real *c, const vv_real *a, const vv_real *b,
     vvb_matmul(c, N, a, K, 0, b, K, 1, M, N, K, 1, 0);
 }
 #endif
+
+/* ---- emulated precision -------------------------------------------------------------------------------------------- */
+static void rounded_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b,
+                            int64_t ldb, int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
+{
+    const int64_t rows_a = ta ? K : M, cols_a = ta ? M : K, rows_b = tb ? N : K, cols_b = tb ? K : N;
+    vv_real *ra = vv_calloc(vv_mul(rows_a, cols_a), sizeof *ra), *rb = vv_calloc(vv_mul(rows_b, cols_b), sizeof *rb);
+    if (ra && rb) {
+        vvcpu_round_rows(ra, a, lda, rows_a, cols_a);
+        vvcpu_round_rows(rb, b, ldb, rows_b, cols_b);
+        full_product(c, ldc, ra, cols_a, ta, rb, cols_b, tb, M, N, K, alpha, beta);
+    } else vvcpu_fail("matmul", "out of memory");
+    free(ra);
+    free(rb);
+}
+
+void vvcpu_product(vv_real *c, int64_t ldc, const vv_real *a, int64_t lda, int ta, const vv_real *b, int64_t ldb,
+                   int tb, int64_t M, int64_t N, int64_t K, double alpha, double beta)
+{
+    if (vvcpu_rounds_operands()) rounded_product(c, ldc, a, lda, ta, b, ldb, tb, M, N, K, alpha, beta);
+    else full_product(c, ldc, a, lda, ta, b, ldb, tb, M, N, K, alpha, beta);
+}
 
 /* ---- tiles -------------------------------------------------------------------------------------------------------- */
 typedef struct {

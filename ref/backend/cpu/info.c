@@ -89,7 +89,6 @@ static void describe(void)
     info.name = "cpu";
     info.device = device;
     info.product = product;
-    info.unit_roundoff = VV_U;
 #if defined(VV_OPENBLAS) || !defined(VV_CBLAS)
     info.deterministic = 1;
 #endif /* another library may split a tile over threads of its own: it must be told by its own variable */
@@ -149,6 +148,7 @@ void vvcpu_ready(void)
 VVB_DEF const vvb_info *vvb_get_info(void)
 {
     vvcpu_ready();
+    info.unit_roundoff = vvcpu_unit_roundoff();
     return &info;
 }
 

@@ -34,7 +34,7 @@ static void few_rows(vv_real *y, const vv_real *x, const vv_real *w, const vv_re
 VVB_DEF void vvb_linear_fwd(vv_real *y, const vv_real *x, const vv_real *w, const vv_real *b, const vv_real *res,
                             int64_t R, int64_t Ci, int64_t Co)
 {
-    if (R <= FEW) few_rows(y, x, w, b, res, R, Ci, Co);
+    if (R <= FEW && !vvcpu_rounds_operands()) few_rows(y, x, w, b, res, R, Ci, Co);
     else vvcpu_tiled_product(y, Co, x, Ci, 0, w, Ci, 1, R, Co, Ci, 1, 0, b, res, Co);
 }
 

@@ -13,19 +13,33 @@ run 0 "golden check as JSON" golden check "$T/f.safetensors" "$T/a.safetensors" 
 prints '"equal": true' '"failed": 0' '"first": ""'
 run 3 "golden check without floors" golden check "$T/a.safetensors" "$T/b.safetensors"
 says a.safetensors floor
-for g in tower-micro tower-odd; do
-    [ -e "golden/$g.safetensors" ] || continue
-    run 0 "make $g" golden make "$g" -o "$T/mine.safetensors"
-    run 0 "check $g against the committed file" golden check "golden/$g.safetensors" "$T/mine.safetensors"
+for g in tower-micro layers pixels; do
+    run 0 "make $g" golden make "$g" -o "$T/mine"
+    run 0 "check $g against the committed folder" golden check "golden/$g" "$T/mine"
 done
+run 0 "golden make, every layer on golden inputs" golden make tower-micro -o "$T/layer.safetensors" --resync golden/tower-micro
+run 0 "and its check" golden check golden/tower-micro "$T/layer.safetensors"
+run 0 "golden make in bf16" golden make tower-micro -o "$T/bf16.safetensors" --precision bf16 --placement outputs
+run 0 "is right as bf16" golden check golden/tower-micro "$T/bf16.safetensors" --precision bf16
+run 1 "and wrong as float" golden check golden/tower-micro "$T/bf16.safetensors"
+run 2 "a precision that is none" golden make tower-micro -o "$T/w/x" --precision fp8
+says --precision tf32 fp8
+run 2 "a placement alone" golden make tower-micro -o "$T/w/x" --placement both
+says --placement --precision
+run 0 "golden list" golden list
+prints tower-micro "every operation alone"
+run 0 "golden list as JSON" golden list golden --json
+prints '"format": 2' '"sha256"'
+run 3 "golden list of nothing" golden list "$T/none"
+says "$T/none"
 sed "s|\"seed\": 1|\"seed\": 2|; s|\.\./configs|$PWD/data/configs|" data/cases/tower-micro.json >"$T/other.json"
 run 0 "another seed" golden make "$T/other.json" -o "$T/other.safetensors"
 run 1 "another seed differs" diff "$T/a.safetensors" "$T/other.safetensors"
-prints "first to diverge, in the order of execution: u1/vision/in/image.0"
+prints "first to diverge, in the order of execution: u1/vision/w/visual.patch_embed.proj.weight"
 run 1 "golden check of another seed" golden check "$T/f.safetensors" "$T/other.safetensors"
-prints "first to diverge, in the order of execution: u1/vision/in/image.0" "DIFFERENT"
+prints "first to diverge, in the order of execution: u1/vision/w/visual.patch_embed.proj.weight" "DIFFERENT"
 run 1 "and as JSON" golden check "$T/f.safetensors" "$T/other.safetensors" --json
-prints '"equal": false' '"first": "u1/vision/in/image.0"'
+prints '"equal": false' '"first": "u1/vision/w/visual.patch_embed.proj.weight"'
 # the last byte belongs to the last picture
 cp "$T/a.safetensors" "$T/tampered.safetensors"
 size=$(wc -c <"$T/a.safetensors")

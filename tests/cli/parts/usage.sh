@@ -18,6 +18,7 @@ help_of golden make
 help_of golden record
 help_of golden check
 help_of golden floors
+help_of golden list
 run 0 "help" help
 run 0 "--version" --version
 prints "versavit " "products:" "backend cpu"
