@@ -146,10 +146,12 @@ static void tr_bwd_oracle(vvt_call *c)
                              K_OF[c->how.variant]);
 }
 
-/* maps of many tiles; long rows of windows; many output channels; a panel of many numbers */
+/* maps of many tiles; long rows of windows; many output channels; a panel of many numbers; few channels, in whole
+ * registers: bands of rows, blocks that are not full, rows without a window */
 #define SIZES                                                                                                          \
     .sizes = 3, .medium = {{9, 5, 7, MEDIUM_W}},                                                                       \
-    .large = {{{40, 17, 10, 60}}, {{9, 400, 7, 11}}, {{3, 5, 1300, 4}}, {{70, 3, 5, 130}}, {{2, 1400, 6, 3}}}
+    .large = {{{40, 17, 10, 60}}, {{9, 400, 7, 11}}, {{3, 5, 1300, 4}}, {{70, 3, 5, 130}},                             \
+              {{2, 1400, 6, 3}},  {{50, 8, 32, 60}}, {{13, 24, 8, 23}}, {{2, 8, 8, 1}}}
 static const vvt_op OPS[] = {
     {"conv2d_fwd", .shape = fwd_shape, .run = fwd_run, .oracle = fwd_oracle, .variants = KERNELS, .exact = KERNELS,
      SIZES},

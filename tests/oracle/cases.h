@@ -92,7 +92,7 @@ struct vvt_op {
         vvt_call *c); /* computes inputs that belong together (statistics saved by a forward); may be NULL */
     void (*run)(vvt_call *c);
     void (*oracle)(vvt_call *c);
-    vvt_dims large[6]; /* beyond the borders; all zeros ends */
+    vvt_dims large[8]; /* beyond the borders; all zeros ends */
 };
 
 /* For run and oracle: array i on the backend, on the host (as before the call), and what it should become. NULL when absent. */
