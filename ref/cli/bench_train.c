@@ -59,7 +59,7 @@ static vv_status set_up(update *u, const char *name, bench_result *r, vv_error *
         r->flops += dry.forward[k] + dry.backward[k];
         if (stage->task[k].present) VV_TRY(make_batch(u, &stage->task[k], err));
     }
-    u->step = (vv_step){&u->model, vv_tape_new(u->model.params, VV_RECORD), NULL};
+    u->step = (vv_step){.model = &u->model, .tape = vv_tape_new(u->model.params, VV_RECORD)};
     if (!u->step.tape) return vv_no_memory(err, "tape");
     return vv_adamw_new(&u->optimizer, u->model.params, &group, 1, NULL, NULL, err);
 }

@@ -281,7 +281,7 @@ static vv_status run_updates(vv_case *c, vv_error *err)
     vv_status s = w ? read_settings(&u, err) : vv_no_memory(err, c->path);
     if (s == VV_OK) s = vv_steps_begin(&first, c->model.params, err);
     if (s == VV_OK) s = vv_adamw_new(&u.optimizer, c->model.params, u.group, VV_GROUPS, vv_stage_group, NULL, err);
-    u.step = (vv_step){&c->model, vv_tape_new(c->model.params, c->tape_flags), NULL};
+    u.step = (vv_step){.model = &c->model, .tape = vv_tape_new(c->model.params, c->tape_flags)};
     if (s == VV_OK && !u.step.tape) s = vv_no_memory(err, c->path);
     for (int64_t k = 1; s == VV_OK && k <= u.updates; k++)
         if (!c->from || k == 1 || is_recorded(&u, k)) s = one(&u, k, w, err);

@@ -1,8 +1,8 @@
 /* Emulated bf16 data precision: the forward and the backward see weights rounded to bf16 (nearest, ties to even) from the masters, which keep
- * the precision of vv_real; so do gradients and moments. AdamW updates the masters, and checkpoints hold them.
+ * the precision of vv_real; so do moments. AdamW updates the masters, and checkpoints hold them.
  *
- * What is emulated is the weights alone. Activations, their gradients and the sums of products stay vv_real: they are rounded inside
- * operations, which is the backend's. A run in bf16 on other hardware is therefore rounder than this one. */
+ * What operations write is rounded too, activations, their gradients and the sums of weight gradients (vv_step.bf16); products add up in
+ * vv_real, and losses, norms' statistics and softmax are computed in it, as bf16 hardware does. */
 #ifndef VV_TRAIN_MASTERS_H
 #define VV_TRAIN_MASTERS_H
 

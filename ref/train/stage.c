@@ -149,6 +149,7 @@ static vv_status set_up(stage *s, int64_t index, vv_error *err)
     VV_TRY(vv_gradients_new(&s->gradients, &r->model, err));
     if (s->config->validate_every) VV_TRY(vv_validation_new(&s->validation, s->config, &r->model, r->config.seed, err));
     s->step.model = &r->model;
+    s->step.bf16 = s->config->bf16;
     s->step.tape = vv_tape_new(r->model.params, flags);
     if (s->step.tape && !(s->config->train & VV_VISION)) s->step.frozen = vv_tape_new(NULL, 0);
     if (!s->step.tape || (!(s->config->train & VV_VISION) && !s->step.frozen)) return vv_no_memory(err, "tape");

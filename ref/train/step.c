@@ -205,7 +205,9 @@ static vv_status run_all(const vv_step *s, const vv_task_batch *b, int backward,
         windows = vv_calloc(b->n + 1, sizeof *windows);
         st = windows ? count_depth(b, windows, err) : vv_no_memory(err, b->config->where);
     }
+    if (s->bf16) vvb_set_precision(VVB_BF16, VVB_OUTPUTS);
     for (int64_t i = 0; st == VV_OK && i < b->n; i++) st = run(s, b, i, windows, backward, loss, err);
+    if (s->bf16) vvb_set_precision(VVB_FULL, VVB_OUTPUTS);
     free(windows);
     if (st == VV_OK && !isfinite(loss->loss))
         st = vv_fail(err, VV_NONFINITE, "the loss %s of the batch from \"%.100s\" on is not finite",

@@ -21,6 +21,7 @@ typedef struct {
     const vv_model *model;
     vv_tape *tape;   /* records */
     vv_tape *frozen; /* does not; for a tower that keeps its weights, else NULL */
+    int bf16;        /* what operations write, forward and backward, is rounded to bf16 (vvb_set_precision) */
 } vv_step;
 
 typedef struct {

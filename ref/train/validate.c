@@ -49,6 +49,7 @@ vv_status vv_validation_new(vv_validation **out, const vv_stage_config *config, 
     if (!v) return vv_no_memory(err, config->where);
     v->seed = seed;
     v->step.model = m;
+    v->step.bf16 = config->bf16;
     v->step.tape = vv_tape_new(NULL, 0);
     vv_status s = v->step.tape ? VV_OK : vv_no_memory(err, "tape");
     for (int k = 0; s == VV_OK && k < VV_TASKS; k++)

@@ -38,7 +38,7 @@ START_TEST(test_counts)
     VVT_OK(vv_dataset_open(&set, &s->task[_i].source[0], s->task[_i].task, 0, err));
     for (int k = 0; k < 3; k++) VVT_OK(vv_dataset_get(set, k, &sample[k], err));
     VVT_OK(vv_task_batch_make(&b, &s->task[_i], &m, sample, 56, 1, "s", 0, texts, err));
-    vv_step step = {&m, vv_tape_new(m.params, VV_RECORD), NULL};
+    vv_step step = {.model = &m, .tape = vv_tape_new(m.params, VV_RECORD)};
     VVT_OK(vv_task_gradients(&step, &b, &loss, err));
     const vv_memory *real = vv_tape_memory(step.tape);
     ck_assert_int_eq(dry.activations, real->activations_peak + real->gradients_peak);

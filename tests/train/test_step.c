@@ -1,6 +1,7 @@
 /* One task's batch: the same loss and gradients however it is cut; frozen parts; lambda. */
 #include <math.h>
 
+#include "io/dtype.h"
 #include "train.h"
 #include "train/step.h"
 
@@ -55,12 +56,14 @@ static void draw(vv_sample *s, vv_task task, int holes)
         }
 }
 
+static int in_bf16; /* what `gradients` asks for */
+
 /* all gradients one after the other; *loss is the batch's */
 static vv_real *gradients(const vv_task_config *c, const vv_sample *s, int train, int flags, vv_task_loss *loss,
                           int64_t *n)
 {
     vv_task_batch b;
-    vv_step step = {&model, vv_tape_new(model.params, VV_RECORD | flags), NULL};
+    vv_step step = {&model, vv_tape_new(model.params, VV_RECORD | flags), NULL, in_bf16};
     if (!(train & VV_VISION)) step.frozen = vv_tape_new(NULL, 0);
     for (int64_t i = 0; i < model.params->n; i++) {
         vv_tensor *p = model.params->at[i];
@@ -180,6 +183,38 @@ START_TEST(test_lambda)
 }
 END_TEST
 
+static int is_bf16(vv_real x) { return (double)vv_bf16_to_f32(vv_f64_to_bf16((double)x)) == (double)x; }
+
+/* In bf16 every gradient is a number of bf16, near the one of full precision: rounding by up to 2^-9 in each of some 20 layers that the
+ * gradient passes twice. What comes after is computed in full again. */
+START_TEST(test_bf16)
+{
+    vv_sample s[BATCH];
+    vv_task_loss a, b;
+    int64_t n, more = 0;
+    vv_task_config c = config.stage[3].task[_i];
+    c.batch = c.micro_batch = BATCH;
+    draw(s, c.task, 0);
+    vv_real *g = gradients(&c, s, VV_ALL_PARTS, 0, &a, &n);
+    in_bf16 = 1;
+    vv_real *h = gradients(&c, s, VV_ALL_PARTS, 0, &b, &n);
+    in_bf16 = 0;
+    vv_real *again = gradients(&c, s, VV_ALL_PARTS, 0, &b, &n);
+    for (int64_t k = 0, at = 0; k < model.params->n; at += model.params->at[k++]->n)
+        for (int64_t i = at; i < at + model.params->at[k]->n; i++) {
+            more += !is_bf16(g[i]);
+            ck_assert(is_bf16(h[i]) || model.params->at[k]->n == 1); /* single numbers are not rounded */
+        }
+    ck_assert_int_gt(more, n / 4);
+    ck_assert(distance(h, g, 1, n) < 0.2);
+    ck_assert(!memcmp(g, again, (size_t)n * sizeof *g));
+    free(g);
+    free(h);
+    free(again);
+    for (int i = 0; i < BATCH; i++) vv_sample_free(&s[i]);
+}
+END_TEST
+
 /* A frozen tower has no gradient and less memory; what trains behind it gets the same bits. So it is with checkpointing. */
 START_TEST(test_frozen)
 {
@@ -237,7 +272,7 @@ START_TEST(test_not_finite)
     vv_task_batch b;
     vv_error why = {0};
     vv_task_config c = config.stage[3].task[_i];
-    vv_step step = {&model, vv_tape_new(model.params, VV_RECORD), NULL};
+    vv_step step = {.model = &model, .tape = vv_tape_new(model.params, VV_RECORD)};
     vv_tensor *p = vv_param_find(model.params, "visual.blocks.0.mlp.fc1.weight");
     const vv_real kept = *vv_f(p);
     c.batch = c.micro_batch = BATCH;
@@ -280,6 +315,7 @@ static Suite *suite(void)
     tcase_add_unchecked_fixture(tc, set_up, tear_down);
     tcase_add_loop_test(tc, test_cuts, 0, CUTS);
     tcase_add_loop_test(tc, test_lambda, 0, VV_TASKS);
+    tcase_add_loop_test(tc, test_bf16, 0, VV_TASKS);
     tcase_add_loop_test(tc, test_frozen, 0, VV_TASKS);
     tcase_add_test(tc, test_no_masks);
     tcase_add_loop_test(tc, test_not_finite, 0, VV_TASKS);

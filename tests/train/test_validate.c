@@ -99,7 +99,7 @@ static double by_hand(const vv_train_config *c, vv_model *m, vv_task task, vv_te
     char stream[80];
     snprintf(stream, sizeof stream, "stage2/%s/validation", vv_task_name[task]);
     VVT_OK(vv_task_batch_make(&b, &config, m, s, 56, c->seed, stream, 0, texts, err));
-    const vv_step step = {m, vv_tape_new(m->params, VV_RECORD), NULL};
+    const vv_step step = {.model = m, .tape = vv_tape_new(m->params, VV_RECORD)};
     VVT_OK(vv_task_gradients(&step, &b, &loss, err));
     vv_tape_free(step.tape);
     vv_task_batch_free(&b);
