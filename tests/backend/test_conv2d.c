@@ -23,6 +23,7 @@ static const struct {
     {2, 2, 2, 0, 1}, {1, 1, 2, 0, 1},
     {3, 2, 1, 2, 0}, {4, 5, 3, 2, 0}, /* more padding than kernel; larger than the map */
     {2, 1, 3, 1, 1},                  /* pixels that no window sees */
+    {1, 2, 4, 0, 0},                  /* steps longer than a window; maps without one */
 };
 enum { KERNELS = sizeof KERNEL / sizeof KERNEL[0] };
 
