@@ -66,7 +66,7 @@ static void add_task(int k, int64_t first, vv_texts *texts)
     vv_sample s[BATCH];
     vv_task_batch b;
     vv_task_loss loss;
-    vv_step step = {&model, vv_tape_new(model.params, VV_RECORD), NULL};
+    vv_step step = {.model = &model, .tape = vv_tape_new(model.params, VV_RECORD)};
     snprintf(stream, sizeof stream, "stage2/%s", vv_task_name[k]);
     VVT_OK(vv_dataset_open(&set, &c->source[0], c->task, 0, err));
     for (int64_t j = 0; j < BATCH; j++)

@@ -194,7 +194,7 @@ static void look(int k, int64_t update)
     vv_task_batch b;
     vv_task_loss loss;
     char kind[40];
-    vv_step step = {m, vv_tape_new(m->params, VV_RECORD), NULL};
+    vv_step step = {.model = m, .tape = vv_tape_new(m->params, VV_RECORD)};
     if (!(all.stage->train & VV_VISION)) step.frozen = vv_tape_new(NULL, 0);
     VVT_OK(vv_loader_next(all.feed[k].loader, s, err));
     VVT_OK(vv_task_batch_make(&b, c, m, s, k == VV_TASK_CAPTION ? 0 : vv_task_size(c, update), all.run.config.seed,
