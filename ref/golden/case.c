@@ -246,6 +246,7 @@ vv_status vv_golden_make(const char *case_path, const vv_golden_options *o, vv_e
     if (s == VV_OK) s = open_golden(&from, o->from, err);
     r.resync = resync;
     c.from = from;
+    c.truth = sizeof(vv_real) == sizeof(double) && o->precision == VVB_FULL && !resync && !from;
     if (s == VV_OK) s = read_case(&c, &kind, &r, err);
     if (s == VV_OK) s = record(&c, kind, &r, o, err);
     vv_model_free(&c.model);

@@ -27,6 +27,8 @@ typedef struct {
     vv_recorder *rec;  /* at u1 and the kind's task */
     int tape_flags;    /* VV_RECORD, and VV_CHECKPOINT where asked for */
     const vv_st *from; /* the golden file whose states (w, m, v) updates 2.. start from; NULL: one's own */
+    int truth; /* in double, not emulated, from nothing but itself. Only a truth is refused for its ties: any candidate is
+                  written, so that one sees where it is wrong */
 } vv_case;
 
 /* Runs and records it. Leaves the parameters' values as it found them: they are saved afterwards. The recorder's error is asked for by

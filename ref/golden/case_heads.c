@@ -109,7 +109,7 @@ static vv_status learn(vv_case *c, const head_run *r, head_fn total, vv_error *e
         if (s == VV_OK && !pass) vv_record_gradients(c->rec, c->model.params);
         vv_tape_free(t);
     }
-    if (s == VV_OK) s = vv_gauges_mark(g, c->rec, c->model.params, 0, err);
+    if (s == VV_OK) s = vv_gauges_mark(g, c->rec, c->model.params, 1, 0, err);
     free(g);
     return s;
 }
@@ -185,7 +185,7 @@ static vv_status run_depth(vv_case *c, vv_error *err)
     head_run r = {0};
     vv_status s = pictures(c, &r, err);
     if (s == VV_OK) s = labels(c, &r, err);
-    if (s == VV_OK) s = depth_margins(c, &r, err);
+    if (s == VV_OK && c->truth) s = depth_margins(c, &r, err);
     if (s == VV_OK) s = learn(c, &r, depth_loss, err);
     if (s == VV_OK) mark_depth(c);
     run_free(&r);

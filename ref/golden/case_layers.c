@@ -1,9 +1,11 @@
 /* Every operation alone, forward and backward:
  *   {"kind": "layers", "layers": [{"op": "conv2d", "x": [1,5,7,3], "weight": [4,3,3,3], "stride": 2, "pad": 1}, ...]}
  * A layer names its operation (those of ops/ops.h), the shapes of its operands and its settings. The n-th of an operation is called
- * op.n: operands x, weight ... of N(0,1) are conv2d.0.x, conv2d.0.weight ..., the result conv2d.0.y, and the gradients are those of
- * sum y cotangent. "magnitude": {"x": 1} says how large the terms are of a gradient (or of y) that is truly zero, as a norm of one number
- * has: its "scale". Feature maps are [B,H,W,C] in the case's file, as in ops.h, and [B,C,H,W] in the recording. */
+ * op.n: operands x, weight ... of N(0,1) are conv2d.0.x, conv2d.0.weight ..., the result conv2d.0.y, and the gradients are those of sum
+ * y cotangent. "values": {"x": [...]} gives an operand's numbers, all of them. "activation": true: operands but weights are copied
+ * first, so that their gradients are those of activations, which are set, not those of parameters, which are added to. "magnitude":
+ * {"x": 1} says how large the terms are of a gradient (or of y) that is truly zero, as a norm of one number has: its "scale". Feature
+ * maps are [B,H,W,C] in the case's file, as in ops.h, and [B,C,H,W] in the recording. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +18,9 @@ typedef struct {
     const json_t *json;
     char where[300], name[64];
     vv_tape *t;
-    vv_tensor *in[OPERANDS]; /* NULL: an optional one that is not there */
-    int32_t *list[LISTS];    /* to be freed */
+    vv_tensor *param[OPERANDS], *in[OPERANDS]; /* NULL: an optional one that is not there. in: param, or a copy of it */
+    int activation;
+    int32_t *list[LISTS]; /* to be freed */
     double *weights;
     vv_error err; /* the first thing wrong with the settings */
 } layer;
@@ -177,6 +180,19 @@ enum { OPS = sizeof ops / sizeof *ops };
 /* ---- one layer ------------------------------------------------------------------------------------------------------------------- */
 static int is_weight(const char *operand) { return !strcmp(operand, "weight") || !strcmp(operand, "bias"); }
 
+/* the numbers that "values" has for an operand, in place of v [n] */
+static vv_status given(layer *l, const char *operand, vv_real *v, int64_t n)
+{
+    const json_t *values = NULL, *list = NULL;
+    VV_TRY(vv_json_object(l->json, l->where, "values", &values, &l->err));
+    if (values) VV_TRY(vv_json_array(values, l->where, operand, &list, &l->err));
+    if (list && (int64_t)json_array_size(list) != n)
+        return vv_fail(&l->err, VV_FILE, "%s: values: %s: expected %lld numbers; found %d", l->where, operand,
+                       (long long)n, (int)json_array_size(list));
+    for (size_t i = 0; list && i < json_array_size(list); i++) v[i] = (float)json_number_value(json_array_get(list, i));
+    return VV_OK;
+}
+
 static vv_status make_operand(vv_case *c, layer *l, vv_params *ps, int i, const char *operand)
 {
     const int optional = *operand == '?';
@@ -194,13 +210,15 @@ static vv_status make_operand(vv_case *c, layer *l, vv_params *ps, int i, const 
     if (n < 1 || n > 4 || dim[0] < 0)
         return vv_fail(&l->err, VV_FILE, "%s: %s: expected a shape of one to four sizes", l->where, name);
     snprintf(full, sizeof full, "%s.%s", l->name, name);
-    vv_tensor *x = l->in[i] = vv_param_new(ps, full, (int)n, dim, &l->err);
+    vv_tensor *x = l->param[i] = vv_param_new(ps, full, (int)n, dim, &l->err);
     vv_real *v = x ? vv_case_normals(c, full, 0, 1, x->n) : NULL;
     if (!v) return vv_no_memory(&l->err, full);
+    const vv_status s = given(l, name, v, x->n);
     vvb_upload(x->data, v, x->n * (int64_t)sizeof *v);
     free(v);
     vv_record_tensor(c->rec, is_weight(name) ? "w" : "in", full, x, 0);
-    return VV_OK;
+    l->in[i] = l->activation && !is_weight(name) ? vv_scale(l->t, NULL, x, 1) : x;
+    return s == VV_OK && !l->in[i] ? vv_tape_status(l->t, &l->err) : s;
 }
 
 /* the entry of an operand's gradient or of the result, with its magnitude */
@@ -216,6 +234,7 @@ static void mark(vv_case *c, layer *l, const char *kind, const char *full, const
 
 static vv_status run_layer(vv_case *c, layer *l, vv_params *ps, int op)
 {
+    VV_TRY(vv_json_bool(l->json, l->where, "activation", &l->activation, &l->err));
     for (int i = 0; i < OPERANDS && ops[op].operand[i]; i++) VV_TRY(make_operand(c, l, ps, i, ops[op].operand[i]));
     vv_enter(l->t, l->name, -1);
     vv_tensor *y = ops[op].build(l);
@@ -225,11 +244,11 @@ static vv_status run_layer(vv_case *c, layer *l, vv_params *ps, int op)
     char full[128];
     snprintf(full, sizeof full, "%s.y", l->name);
     if (l->err.status == VV_OK && vv_tape_status(l->t, &l->err) == VV_OK) mark(c, l, "act", full, "y", "output");
-    for (int i = 0; i < OPERANDS && l->in[i] && l->err.status == VV_OK; i++) {
-        const char *name = l->in[i]->name, *operand = name + strlen(l->name) + 1,
+    for (int i = 0; i < OPERANDS && l->param[i] && l->err.status == VV_OK; i++) {
+        const char *name = l->param[i]->name, *operand = name + strlen(l->name) + 1,
                    *kind = is_weight(operand) ? "dw" : "dact";
-        if (!l->in[i]->has_grad) continue;
-        vv_record_tensor(c->rec, kind, name, l->in[i], 1);
+        if (!l->param[i]->has_grad) continue;
+        vv_record_tensor(c->rec, kind, name, l->param[i], 1);
         mark(c, l, kind, name, operand, "required");
     }
     return l->err.status;
@@ -237,8 +256,8 @@ static vv_status run_layer(vv_case *c, layer *l, vv_params *ps, int op)
 
 static vv_status check_layer(const layer *l, int *op, vv_error *err)
 {
-    const char *name = NULL, *keys[OPERANDS + 11] = {"op", "magnitude"};
-    int n = 2;
+    const char *name = NULL, *keys[OPERANDS + 13] = {"op", "magnitude", "values", "activation"};
+    int n = 4;
     VV_TRY(vv_json_need(l->json, l->where, "op", err));
     VV_TRY(vv_json_string(l->json, l->where, "op", &name, err));
     for (*op = 0; *op < OPS && strcmp(ops[*op].op, name) != 0;) ++*op;

@@ -1,6 +1,7 @@
 /* Every loss alone, on predictions that are inputs: nothing before it disturbs what is compared. "losses" is a list of
  *   {"name", "loss": "ce", "lengths", "vocab", "width", "scale": of the hidden states, "ignored": probability, "reduction": "sample"|"token"}
- *   {"name", "loss": "depth", "shape": [B,H,W], "prediction", "label": "noise"|"flat"|"same", "known": part of the pixels, "how": as in a run}
+ *   {"name", "loss": "depth", "shape": [B,H,W], "prediction", "label": "noise"|"flat"|"same", "known": part of the pixels, or a
+ *     list with one for each map, "how": as in a run}
  *       prediction: noise N(2, scale^2), flat, or tied: noise in which two pixels of each map share the value of the median. Which of them
  *       a program takes is free: the gradient and the medians of the other choice are kind alt
  *   {"name", "loss": "masks", "shape": [C], "targets": ["noise"|"empty"|"full", ...], "scale": of the logits, "how"}
@@ -158,11 +159,11 @@ static vv_status depth_input_make(subject *s, depth_input *in, vv_error *err)
 {
     static const char *const keys[] = {"name", "loss", "shape", "prediction", "label", "scale", "known", "how", NULL};
     const vv_case *c = s->c;
-    const json_t *how = NULL;
+    const json_t *how = NULL, *known = json_object_get(c->root, "known");
     int64_t *dim = NULL, n = 0;
-    double known = 1;
+    double all = 1;
     VV_TRY(vv_json_only(c->root, c->path, keys, err));
-    VV_TRY(vv_json_real(c->root, c->path, "known", 0, 1, &known, err));
+    if (!json_is_array(known)) VV_TRY(vv_json_real(c->root, c->path, "known", 0, 1, &all, err));
     VV_TRY(vv_json_object(c->root, c->path, "how", &how, err));
     in->how = vv_depth_config_default();
     if (how) VV_TRY(vv_depth_config_parse(&in->how, how, c->path, err));
@@ -170,12 +171,15 @@ static vv_status depth_input_make(subject *s, depth_input *in, vv_error *err)
     if (n == 3) memcpy(in->dim, dim, sizeof in->dim);
     free(dim);
     if (n != 3) return vv_fail(err, VV_FILE, "%s: shape: expected [B,H,W]", c->path);
+    if (json_is_array(known) && (int64_t)json_array_size(known) != in->dim[0])
+        return vv_fail(err, VV_FILE, "%s: known: expected a number from 0 to 1, or one for each map", c->path);
     in->N = in->dim[1] * in->dim[2];
     in->d = numbers(s, "d", 1, is(c->root, "label", "flat") ? 0 : 1, in->dim[0] * in->N);
     in->mask = vv_calloc(in->dim[0] * in->N, sizeof *in->mask);
     if (!in->d || !in->mask) return vv_no_memory(err, s->name);
     for (int64_t i = 0; i < in->dim[0] * in->N; i++)
-        in->mask[i] = vv_random_uniform(c->seed, vv_stream("mask"), (uint64_t)i) < known;
+        in->mask[i] = vv_random_uniform(c->seed, vv_stream("mask"), (uint64_t)i) <
+                      (json_is_array(known) ? json_number_value(json_array_get(known, (size_t)(i / in->N))) : all);
     return VV_OK;
 }
 

@@ -2,6 +2,7 @@
  * micro-batches, times its lambda; one norm, clipping, AdamW.
  *
  *   record     which updates are recorded: [1, 2, 3, 10]; the last one is the end
+ *   gradients  of which of them the summed gradients are recorded; without: of all
  *   seeds      a seed for the data of each update, from 1 to the end
  *   caption, depth, segmentation    {"lambda", "batch", "micro_batch"};  size: of the squares
  *   lr         {"visual": .., ...}, cosine from there over all updates to min_lr_ratio times as much
@@ -76,15 +77,19 @@ static vv_status read_settings(vv_updates *u, vv_error *err)
     if (u->size % block)
         return vv_fail(err, VV_FILE, "%s: size: expected a multiple of %lld", c->path, (long long)block);
     VV_TRY(vv_case_ints(c, "seeds", 0, INT64_MAX, &u->seeds, &u->updates, err));
-    return vv_case_ints(c, "record", 1, u->updates, &u->recorded, &u->n_recorded, err);
+    VV_TRY(vv_case_ints(c, "record", 1, u->updates, &u->recorded, &u->n_recorded, err));
+    if (!json_object_get(c->root, "gradients")) return VV_OK;
+    return vv_case_ints(c, "gradients", 1, u->updates, &u->gradients, &u->n_gradients, err);
 }
 
-static int is_recorded(const vv_updates *u, int64_t update)
+static int has(const int64_t *list, int64_t n, int64_t update)
 {
-    for (int64_t i = 0; i < u->n_recorded; i++)
-        if (u->recorded[i] == update) return 1;
+    for (int64_t i = 0; i < n; i++)
+        if (list[i] == update) return 1;
     return 0;
 }
+
+static int is_recorded(const vv_updates *u, int64_t update) { return has(u->recorded, u->n_recorded, update); }
 
 /* ---- states ---------------------------------------------------------------------------------------------------------------- */
 /* The numbers of backend memory rounded to float, or replaced by those of `from`, or recorded as `kind`; what is not wanted is NULL. */
@@ -204,7 +209,7 @@ static vv_status alone(vv_updates *u, watch *w, vv_error *err)
         vv_task_batch_free(&b);
         VV_TRY(s);
         vv_record_gradients(u->c->rec, &tower);
-        VV_TRY(vv_gauges_mark(&w->gauges, u->c->rec, &tower, 0, err));
+        VV_TRY(vv_gauges_mark(&w->gauges, u->c->rec, &tower, 1, 0, err));
     }
     return VV_OK;
 }
@@ -225,10 +230,11 @@ static vv_status apply(vv_updates *u, int64_t update, int record, const watch *w
 {
     vv_steps steps = {0};
     double norm = 0;
+    const int gradients = !u->gradients || has(u->gradients, u->n_gradients, update);
     vv_record_task(u->c->rec, (int)update, "update");
     if (record) {
         record_number(u, "total", total);
-        vv_record_gradients(u->c->rec, u->c->model.params);
+        if (gradients) vv_record_gradients(u->c->rec, u->c->model.params);
         VV_TRY(vv_steps_begin(&steps, u->c->model.params, err));
     }
     vv_status s = vv_adamw_step(u->optimizer, u->max_norm, &norm, err);
@@ -237,7 +243,8 @@ static vv_status apply(vv_updates *u, int64_t update, int record, const watch *w
         s = vv_steps_record(&steps, u->c->rec, u->optimizer, update == 1, err);
         const double clip = u->max_norm > 0 ? fmin(1, u->max_norm / norm) : 1;
         /* a gradient far below eps moves its weight by itself / eps */
-        if (s == VV_OK) s = vv_gauges_mark(&w->gauges, u->c->rec, u->c->model.params, clip / u->group[0].eps, err);
+        if (s == VV_OK)
+            s = vv_gauges_mark(&w->gauges, u->c->rec, u->c->model.params, gradients, clip / u->group[0].eps, err);
     }
     vv_steps_end(&steps);
     return s;
@@ -260,8 +267,7 @@ static vv_status one(vv_updates *u, int64_t update, watch *w, vv_error *err)
     for (int k = 0; k < VV_TASKS; k++) VV_TRY(add_task(u, (vv_task)k, update, record, w, &total, err));
     VV_TRY(apply(u, update, record, w, total, err));
     VV_TRY(state(u, NULL, 0, err));
-    /* the truth is looked at: a float run of its own is somewhere else after some updates, perhaps near a tie */
-    if (!record || (update > 1 && sizeof(vv_real) != sizeof(double))) return VV_OK;
+    if (!record) return VV_OK;
     vv_case own = *u->c; /* whose seed the message names */
     own.seed = (uint64_t)u->seeds[update - 1];
     return vv_margins_check(&w->margins, &own, VV_MARGIN, err);
@@ -291,11 +297,12 @@ static vv_status run_updates(vv_case *c, vv_error *err)
     vv_adamw_free(u.optimizer);
     free(u.seeds);
     free(u.recorded);
+    free(u.gradients);
     free(w);
     return s;
 }
 
-static const char *const keys[] = {"caption",      "depth", "segmentation", "size", "seeds",        "record",
-                                   "lr",           "beta1", "beta2",        "eps",  "weight_decay", "max_grad_norm",
-                                   "min_lr_ratio", NULL};
+static const char *const keys[] = {
+    "caption", "depth", "segmentation", "size",          "seeds",        "record",    "lr", "beta1",
+    "beta2",   "eps",   "weight_decay", "max_grad_norm", "min_lr_ratio", "gradients", NULL};
 const vv_case_kind vv_case_updates = {"updates", "update", VV_ALL_PARTS, keys, run_updates};

@@ -13,7 +13,8 @@ typedef struct {
     vv_case *c;
     vv_task_config task[VV_TASKS];
     int64_t size; /* of the squares */
-    int64_t *seeds, updates, *recorded, n_recorded;
+    int64_t *seeds, updates, *recorded, n_recorded, *gradients,
+        n_gradients; /* gradients NULL: of all that are recorded */
     vv_adamw_group group[VV_GROUPS];
     vv_schedule schedule;
     double lr[VV_PARTS], max_norm;

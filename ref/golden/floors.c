@@ -103,7 +103,7 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* the steps of the task that entry `first` belongs to: ratio[i] = RMS(w) / RMS(dstep), 0 for all others */
+/* the steps of the task that entry `first` belongs to: ratio[i] = RMS(w) / RMS(dstep) or its scale, 0 for all others */
 static vv_status raise_steps(floors *f, int64_t first, double *ratio, double *sorted, vv_error *err)
 {
     const vv_golden_entry *e0 = &f->truth.entry[first];
@@ -115,6 +115,7 @@ static vv_status raise_steps(floors *f, int64_t first, double *ratio, double *so
         if (!w || e->task_n != e0->task_n || strncmp(e->task, e0->task, (size_t)e->task_n)) continue;
         VV_TRY(rms_of(&rms_w, f, w, err));
         VV_TRY(rms_of(&rms_step, f, e->at, err));
+        rms_step = fmax(rms_step, e->scale); /* what errors are measured by */
         if (rms_step > 0) ratio[i] = rms_w / rms_step;
     }
     for (int local = 0; local < 2; local++)

@@ -43,7 +43,7 @@ void vv_gauges_add(vv_gauges *g, const vv_tensor *x)
     free(host);
 }
 
-vv_status vv_gauges_mark(const vv_gauges *g, vv_recorder *r, const vv_params *ps, double step, vv_error *err)
+vv_status vv_gauges_mark(const vv_gauges *g, vv_recorder *r, const vv_params *ps, int dw, double step, vv_error *err)
 {
     if (g->err.status != VV_OK) return vv_fail(err, g->err.status, "%s", g->err.msg);
     for (int64_t i = 0; i < ps->n; i++) {
@@ -52,7 +52,7 @@ vv_status vv_gauges_mark(const vv_gauges *g, vv_recorder *r, const vv_params *ps
         if (!p->has_grad || n <= tail || strcmp(p->name + n - tail, ".bias")) continue;
         const int64_t k = find(g, p->name, n - tail);
         if (k == g->n || sqrt(vvb_sum_squares(p->grad, p->n) / (double)p->n) > 1e-6 * g->at[k].size) continue;
-        vv_record_mark(r, "dw", p->name, "scale", json_real((float)g->at[k].size));
+        if (dw) vv_record_mark(r, "dw", p->name, "scale", json_real((float)g->at[k].size));
         if (step > 0) vv_record_mark(r, "dstep", p->name, "scale", json_real((float)(step * g->at[k].size)));
     }
     return vv_record_status(r, err);

@@ -20,9 +20,9 @@ typedef struct {
 /* For VV_EVENT_GRAD of a tape. */
 void vv_gauges_add(vv_gauges *g, const vv_tensor *x);
 
-/* Marks the recorded gradients (dw) of biases that are smaller than 1e-6 of their size with it as their "scale". step > 0: their steps (dstep)
- * too, with step times as much. */
-vv_status vv_gauges_mark(const vv_gauges *g, vv_recorder *r, const vv_params *ps, double step,
+/* Marks the gradients of biases that are smaller than 1e-6 of their size with it as their "scale": where dw, the recorded ones (dw); where
+ * step > 0, their steps (dstep), with step times as much. */
+vv_status vv_gauges_mark(const vv_gauges *g, vv_recorder *r, const vv_params *ps, int dw, double step,
                          vv_error *err) VV_MUST_USE;
 
 #endif

@@ -34,8 +34,8 @@ void vv_margins_depth(vv_margins *m, const vv_real *p, const vv_real *d, const i
 /* The largest of each row of z [R,C] from the next one. */
 void vv_margins_argmax(vv_margins *m, const char *where, const vv_real *z, int64_t R, int64_t C);
 
-/* VV_FILE: "CASE: seed 3: NAME is 1.2e-05 of its RMS from a tie; expected 0.0004 at least: take another seed". Emulated precisions are not
- * asked: they may be on the other side of a tie. */
+/* VV_FILE: "CASE: seed 3: NAME is 1.2e-05 of its RMS from a tie; expected 0.0004 at least: take another seed". Candidates are not
+ * asked (vv_case.truth): they may be on the other side of a tie, and are judged there. */
 vv_status vv_margins_check(const vv_margins *m, const vv_case *c, double least, vv_error *err) VV_MUST_USE;
 
 #endif

@@ -114,10 +114,8 @@ class Watch:
         return self.golden("dact", name, gradient) if self.resync else None
 
     def loss(self, name, value):
-        """Not in resync of half precision: it would be the loss of golden predictions after rounding, which says nothing about the loss."""
-        half = next(self.module.parameters()).dtype in (torch.bfloat16, torch.float16)
-        if not (self.resync and half):
-            self.put("loss", name, torch.as_tensor(value))
+        """Records a loss."""
+        self.put("loss", name, torch.as_tensor(value))
 
     def finish(self):
         """Records the gradients of the parameters, takes the hooks off and returns the Recorder."""

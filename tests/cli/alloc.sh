@@ -91,6 +91,8 @@ if [ -n "$all" ]; then
     sweep golden make tower-odd -o @/x.safetensors --checkpoint --threads 1
     sweep golden record --model golden/torch/tall --recording golden/torch/tall/recording.safetensors -o @/x --threads 1
     sweep golden check "$T/f" "$T/a.safetensors" --json --threads 1
+    sweep golden check "$T/f" "$T/a.safetensors" --map data/mappings/transformers.json --html @/page.html --threads 1
+    sweep golden make tower-micro -o @/m --threads 1
     sweep golden floors "$T/a.safetensors" "$T/a.safetensors" -o @/x --threads 1
     sweep diff "$T/a.safetensors" "$T/a.safetensors" --all --threads 1
     sweep info micro --json --threads 1

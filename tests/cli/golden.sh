@@ -50,6 +50,11 @@ last=$(tail -c 1 "$T/mine.safetensors" | od -An -tu1 | tr -d ' ')
 printf "\\$(printf %o $(((last + 1) % 256)))" | dd of="$T/tampered.safetensors" bs=1 seek=$((size - 1)) conv=notrunc 2>/dev/null
 run 1 "one byte is enough" golden check "$T/g.safetensors" "$T/tampered.safetensors"
 prints "first to diverge"
+cp "$T/g.safetensors" "$T/damaged.safetensors"
+last=$(tail -c 1 "$T/g.safetensors" | od -An -tu1 | tr -d ' ') size=$(wc -c <"$T/g.safetensors")
+printf "\\$(printf %o $(((last + 1) % 256)))" | dd of="$T/damaged.safetensors" bs=1 seek=$((size - 1)) conv=notrunc 2>/dev/null
+run 3 "one byte of the golden file itself" golden check "$T/damaged.safetensors" "$T/mine.safetensors"
+says damaged.safetensors damaged sha256
 run 1 "and for diff" diff "$T/mine.safetensors" "$T/tampered.safetensors"
 prints "first to diverge"
 run 0 "diff of equals" diff "$T/mine.safetensors" "$T/mine.safetensors"

@@ -348,6 +348,11 @@ START_TEST(wrong_cases)
            "x");
     refuse("{\"kind\": \"layers\", \"layers\": [{\"op\": \"relu\", \"x\": [0]}]}", "layers[0]", "shape");
     refuse("{\"kind\": \"layers\", \"layers\": [{\"op\": \"relu\", \"x\": [2], \"eps\": 1}]}", "layers[0]", "eps");
+    refuse("{\"kind\": \"layers\", \"layers\": [{\"op\": \"relu\", \"x\": [2], \"values\": {\"x\": [1]}}]}",
+           "values: x", "expected 2 numbers");
+    refuse("{\"kind\": \"losses\", \"losses\": [{\"name\": \"a\", \"loss\": \"depth\", \"shape\": [2, 1, 3], "
+           "\"known\": [1]}]}",
+           "known", "one for each map");
     refuse("{\"kind\": \"layers\", \"layers\": [{\"op\": \"rmsnorm\", \"x\": [2], \"weight\": [2]}]}", "layers[0]",
            "eps");
     refuse("{\"kind\": \"layers\", \"layers\": [{\"op\": \"linear_cross_entropy\", \"x\": [2, 3], \"weight\": [4, 3], "
@@ -418,6 +423,34 @@ START_TEST(manifest)
 }
 END_TEST
 
+/* Numbers given for an operand are taken, and a ReLU at exactly 0 lets nothing back, to a parameter or to an activation. */
+START_TEST(layers_of_given_values)
+{
+    static const double x[4] = {0, -1.5, 2, -0.0};
+    write_case("{\"kind\": \"layers\", \"layers\": [{\"op\": \"relu\", \"x\": [2, 2], \"values\": {\"x\": [0, -1.5, 2, "
+               "-0.0]}},"
+               "{\"op\": \"relu\", \"x\": [2, 2], \"values\": {\"x\": [0, -1.5, 2, -0.0]}, \"activation\": true}]}");
+    const vv_golden_options o = {.out = vvt_path("given.safetensors")};
+    VVT_OK(vv_golden_make(vvt_path("case.json"), &o, err));
+    vv_st *st = gf_open(o.out);
+    for (int k = 0; k < 2; k++) {
+        char key[4][60];
+        snprintf(key[0], sizeof key[0], "u1/layers/in/relu.%d.x", k);
+        snprintf(key[1], sizeof key[1], "u1/layers/in/relu.%d.cotangent", k);
+        snprintf(key[2], sizeof key[2], "u1/layers/act/relu.%d.y", k);
+        snprintf(key[3], sizeof key[3], "u1/layers/dact/relu.%d.x", k);
+        double *in = gf_values(st, key[0]), *c = gf_values(st, key[1]), *y = gf_values(st, key[2]),
+               *dx = gf_values(st, key[3]);
+        for (int i = 0; i < 4; i++) {
+            ck_assert(in[i] == x[i] && y[i] == (x[i] > 0 ? x[i] : 0));
+            ck_assert(dx[i] == (x[i] > 0 ? c[i] : 0) && c[i] != 0);
+        }
+        free(in), free(c), free(y), free(dx);
+    }
+    vv_st_close(st);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     TCase *tc;
@@ -431,6 +464,7 @@ static Suite *suite(void)
     tcase_add_test(tc, outlier_rows);
     tcase_add_test(tc, emulated_precision);
     tcase_add_test(tc, resync);
+    tcase_add_test(tc, layers_of_given_values);
     tcase_add_test(tc, wrong_cases);
     tcase_add_test(tc, wrong_places);
     tcase_add_test(tc, manifest);

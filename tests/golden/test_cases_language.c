@@ -134,7 +134,7 @@ static const struct {
       "u1/depth/loss/ssi", "u1/depth/loss/gm", "u1/depth/loss/total", "u1/depth/dw/visual.patch_embed.proj.weight",
       "u1/depth/dw/depth_head.scratch.output_conv2.2.weight"}},
     {"segmentation-micro",
-     {"u1/segmentation/in/image.2", "u1/segmentation/in/text", "u1/segmentation/act/visual.blocks.2",
+     {"u1/segmentation/in/image.2", "u1/segmentation/in/text", "u1/segmentation/act/visual.blocks.1",
       "u1/segmentation/act/mask_head.image_encoder.neck.3", "u1/segmentation/act/mask_head.mask_decoder",
       "u1/segmentation/act/masks", "u1/segmentation/loss/bce", "u1/segmentation/loss/dice",
       "u1/segmentation/loss/total", "u1/segmentation/dact/masks", "u1/segmentation/dw/visual.patch_embed.proj.weight",
@@ -223,21 +223,25 @@ END_TEST
 START_TEST(embeddings_have_length_one)
 {
     golden g = make("embed-micro", "embed.safetensors", NULL);
-    double *last = gf_values(g.st, "u1/embed/act/embedding#last");
-    const int64_t S = 4, C = count(&g, "u1/embed/act/embedding") / S, D = count(&g, "u1/embed/act/embedding.cut") / S;
+    double *rows = gf_values(g.st, "u1/embed/act/model.norm");
+    int32_t *cu = ints(&g, "u1/embed/in/cu_seqlens");
+    const int64_t S = count(&g, "u1/embed/in/cu_seqlens") - 1, C = count(&g, "u1/embed/act/embedding") / S,
+                  D = count(&g, "u1/embed/act/embedding.cut") / S;
     ck_assert_int_lt(D, C);
     for (int cut = 0; cut < 2; cut++) {
         const int64_t width = cut ? D : C;
         double *want = vv_calloc(S * width, sizeof *want);
         for (int64_t s = 0; s < S; s++) {
+            const double *last = rows + (cu[s + 1] - 1) * C;
             double sum = 0;
-            for (int64_t i = 0; i < width; i++) sum += last[s * C + i] * last[s * C + i];
-            for (int64_t i = 0; i < width; i++) want[s * width + i] = last[s * C + i] / sqrt(sum);
+            for (int64_t i = 0; i < width; i++) sum += last[i] * last[i];
+            for (int64_t i = 0; i < width; i++) want[s * width + i] = last[i] / sqrt(sum);
         }
         agrees(&g, cut ? "u1/embed/act/embedding.cut" : "u1/embed/act/embedding", want, S * width, 0);
         free(want);
     }
-    free(last);
+    free(rows);
+    free(cu);
     close_golden(&g);
 }
 END_TEST
@@ -542,7 +546,7 @@ START_TEST(updates_follow_from_what_is_recorded)
 {
     static const char *const tasks[] = {"caption", "depth", "segmentation"}, *const losses[] = {"ce", "total", "total"};
     golden g = make("updates", "updates.safetensors", NULL);
-    const json_t *record = json_object_get(g.root, "record");
+    const json_t *record = json_object_get(g.root, "record"), *gradients = json_object_get(g.root, "gradients");
     const double most = json_number_value(json_object_get(g.root, "max_grad_norm")),
                  decay = json_number_value(json_object_get(g.root, "weight_decay"));
     double lambda[3];
@@ -554,11 +558,16 @@ START_TEST(updates_follow_from_what_is_recorded)
         char prefix[40];
         snprintf(prefix, sizeof prefix, "u%lld/update/dw/", t);
         double sum = 0, total = 0;
+        int with_gradients = 0, found = 0;
+        for (size_t i = 0; i < json_array_size(gradients); i++)
+            with_gradients |= json_integer_value(json_array_get(gradients, i)) == t;
         for (int64_t i = 0; i < vv_st_count(g.st); i++)
             if (!strncmp(vv_st_at(g.st, i)->name, prefix, strlen(prefix)))
-                sum += square_sum(&g, vv_st_at(g.st, i)->name);
+                sum += square_sum(&g, vv_st_at(g.st, i)->name), found++;
+        ck_assert_int_eq(found > 0, with_gradients);
         for (int k = 0; k < 3; k++) total += lambda[k] * number(&g, keyf("u%lld/%s/loss/%s", t, tasks[k], losses[k]));
-        const double norm = sqrt(sum), clip = fmin(1, most / (norm + 1e-6));
+        const double norm = found ? sqrt(sum) : number(&g, keyf("u%lld/update/loss/grad_norm", t)),
+                     clip = fmin(1, most / (norm + 1e-6));
         agrees(&g, keyf("u%lld/update/loss/grad_norm", t), &norm, 1, 0);
         agrees(&g, keyf("u%lld/update/loss/total", t), &total, 1, 0);
         clipped += clip < 1;
@@ -583,8 +592,8 @@ START_TEST(updates_follow_from_what_is_recorded)
         free(lr);
     }
     ck_assert(clipped > 0 && clipped < 4);
-    ck_assert_int_gt(steps, 600);
-    ck_assert_int_gt(sums, 30);
+    ck_assert_int_gt(steps, 400);
+    ck_assert_int_gt(sums, 20);
     close_golden(&g);
 }
 END_TEST
@@ -593,15 +602,16 @@ END_TEST
 START_TEST(updates_start_from_recorded_states)
 {
     const char *keys[] = {"u10/update/dstep/projector.fc1.weight", "u3/update/dstep/mask_head.text_proj.weight",
-                          "u10/caption/loss/ce", "u10/update/loss/grad_norm"};
+                          "u10/caption/loss/ce", "u10/update/loss/grad_norm"},
+               *state[] = {"u10/update/w/projector.fc1.weight", "u3/update/v/mask_head.text_proj.weight",
+                           "u10/update/w/model.norm.weight", "u10/update/w/projector.fc1.weight"};
     golden g = make("updates", "first.safetensors", NULL),
            h = make("updates", "second.safetensors", vvt_path("first.safetensors"));
     ck_assert_int_eq(vv_st_count(g.st), vv_st_count(h.st));
     for (int64_t i = 0; i < vv_st_count(g.st); i++) gf_same(g.st, h.st, vv_st_at(g.st, i)->name);
     close_golden(&h);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) { /* and another state is another update */
-        gf_scaled_copy(vvt_path("first.safetensors"), vvt_path("other.safetensors"),
-                       i == 1 ? "u3/update/v/mask_head.text_proj.weight" : "u10/update/w/projector.fc1.weight", 1.5);
+        gf_scaled_copy(vvt_path("first.safetensors"), vvt_path("other.safetensors"), state[i], 1.5);
         h = make("updates", "third.safetensors", vvt_path("other.safetensors"));
         double *a = gf_values(g.st, keys[i]), *b = gf_values(h.st, keys[i]), d = 0;
         for (int64_t k = 0; k < count(&g, keys[i]); k++) d = fmax(d, fabs(a[k] - b[k]) / fmax(fabs(a[k]), 1e-3));
@@ -643,13 +653,13 @@ START_TEST(margins_see_ties)
 }
 END_TEST
 
-/* A case with a seed that comes near a tie is refused, with the place. */
+/* A truth with a seed that comes near a tie is refused, with the place; a candidate never: one wants to see where it is wrong. */
 START_TEST(ties_are_refused)
 {
     json_t *root = NULL;
     VVT_OK(vv_json_load(&root, case_file("depth-micro"), 1 << 20, err));
     json_object_set_new(root, "seed", json_integer(2));
-    char *config = vv_strdup(vvt_root("data/configs/micro.json")), here[1024];
+    char *config = vv_strdup(vvt_root("data/configs/nano.json")), here[1024];
     if (*config != '/') {
         char *whole = vv_asprintf("%s/%s", getcwd(here, sizeof here), config);
         free(config);
@@ -659,9 +669,22 @@ START_TEST(ties_are_refused)
     char *text = json_dumps(root, 0);
     const char *path = vvt_write("tied.json", text, strlen(text));
     const vv_golden_options o = {.out = vvt_path("tied.safetensors")};
-    vv_error err = {0};
-    vvt_expect_error(&err, vv_golden_make(path, &o, &err), VV_FILE, "tied.json", "seed 2", "depth_head.", "from a tie",
-                     "take another seed", NULL);
+    if (sizeof(vv_real) == sizeof(double)) {
+        vv_error why = {0};
+        vvt_expect_error(&why, vv_golden_make(path, &o, &why), VV_FILE, "tied.json", "seed 2", "depth_head.",
+                         "from a tie", "take another seed", NULL);
+        ck_assert_int_ne(access(o.out, F_OK), 0);
+    } else {
+        VVT_OK(vv_golden_make(path, &o, err));
+    }
+    golden other = make("adamw", "other.safetensors", NULL);
+    const vv_golden_options emulated = {.out = o.out, .precision = VVB_BF16, .placement = VVB_BOTH},
+                            from = {.out = o.out, .from = vvt_path("other.safetensors")};
+    VVT_OK(vv_golden_make(path, &emulated, err));
+    VVT_OK(vv_golden_make(path, &from, err));
+    const vv_golden_options resync = {.out = vvt_path("synced.safetensors"), .resync = o.out};
+    VVT_OK(vv_golden_make(path, &resync, err));
+    close_golden(&other);
     free(text);
     free(config);
     json_decref(root);

@@ -76,36 +76,41 @@ START_TEST(kinds)
 }
 END_TEST
 
-/* three steps: one landed on its truth by accident, and gets the floor that the others' rounding of weights implies */
+/* four steps: two landed on their truth by accident, and get the floor that the others' rounding of weights implies; the last one, truly
+ * zero, in proportion to its scale */
 START_TEST(steps)
 {
     vv_golden g;
-    char name[8][40], index[700] = "[";
-    double w[3][12], step[3][12], got[3][12];
-    jd_tensor x[6], y[3];
-    for (int k = 0; k < 3; k++) {
+    enum { N = 4 };
+    const double scale = 40, size = sqrt(650 / 12.0); /* of JD_R */
+    char name[2 * N][40], index[700] = "[";
+    double w[N][12], step[N][12], got[N][12];
+    jd_tensor x[2 * N], y[N];
+    for (int k = 0; k < N; k++) {
         for (int i = 0; i < 12; i++) {
             w[k][i] = (k + 1) * JD_R[i];
-            step[k][i] = JD_R[11 - i];
-            got[k][i] = step[k][i] + (k == 1 ? 0 : 1e-4 * w[k][i]); /* error 1e-4 RMS(w) / RMS(step) */
+            step[k][i] = JD_R[11 - i] * (k == 3 ? 1e-12 : 1);
+            got[k][i] = step[k][i] + (k % 2 ? 0 : 1e-4 * w[k][i]); /* error 1e-4 RMS(w) / RMS(step) */
         }
         snprintf(name[k], sizeof name[k], "u1/update/w/%d", k);
-        snprintf(name[k + 3], sizeof name[k + 3], "u1/update/dstep/%d", k);
+        snprintf(name[k + N], sizeof name[k + N], "u1/update/dstep/%d", k);
         x[k] = jd_twelve(name[k], w[k]);
-        x[k + 3] = jd_twelve(name[k + 3], step[k]);
-        y[k] = jd_twelve(name[k + 3], got[k]);
+        x[k + N] = jd_twelve(name[k + N], step[k]);
+        y[k] = jd_twelve(name[k + N], got[k]);
         snprintf(index + strlen(index), sizeof index - strlen(index),
-                 "%s{\"key\":\"%s\",\"class\":\"EXACT\"},{\"key\":\"%s\"}", k ? "," : "", name[k], name[k + 3]);
+                 "%s{\"key\":\"%s\",\"class\":\"EXACT\"},{\"key\":\"%s\",\"scale\":%g}", k ? "," : "", name[k],
+                 name[k + N], k == 3 ? scale : 0);
     }
     strcat(index, "]");
-    jd_golden("ref", x, 6, index);
-    jd_candidate("c0", y, 3);
+    jd_golden("ref", x, 2 * N, index);
+    jd_candidate("c0", y, N);
     snprintf(path[0], sizeof path[0], "%s", vvt_path("c0"));
     VVT_OK(make(1, err));
     VVT_OK(vv_golden_open(&g, vvt_path("out"), err));
-    for (int k = 0; k < 3; k++)
-        ck_assert_double_eq_tol(vv_golden_find(&g, name[k + 3])->band[0][VV_AS_FLOAT].hi, 1e-4 * (k + 1),
-                                1e-6 * (k + 1));
+    for (int k = 0; k < N; k++) {
+        const double want = 1e-4 * (k + 1) * (k == 3 ? size / scale : 1);
+        ck_assert_double_eq_tol(vv_golden_find(&g, name[k + N])->band[0][VV_AS_FLOAT].hi, want, 1e-2 * want);
+    }
     vv_golden_close(&g);
 }
 END_TEST

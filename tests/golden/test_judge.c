@@ -207,13 +207,71 @@ START_TEST(not_finite)
         expect(1e30, VV_DIFFERS, VV_UNTRUSTED);
         one(g, g, ""); /* agreeing with it proves nothing */
         expect(1e30, VV_DIFFERS, VV_UNTRUSTED);
-        one(g, g, "\"class\":\"EXACT\"");
+        one(g, g, "\"class\":\"EXACT\""); /* labels may be unknown: the same bits */
+        expect(-1, VV_OK, VV_PASS);
+        one(g, JD_R, "\"class\":\"EXACT\"");
+        expect(-1, VV_DIFFERS, VV_FAIL);
+        double h[12];
+        memcpy(h, g, sizeof h);
+        h[9] = 0;
+        one(g, h, "\"class\":\"EXACT\"");
+        expect(-1, VV_DIFFERS, VV_FAIL);
+        h[9] = g[9];
+        h[2] = NAN;
+        one(g, h, "\"class\":\"EXACT\"");
+        expect(-1, VV_DIFFERS, VV_NOT_FINITE);
+        r = jd_judge(&BY_FLOORS);
+        ck_assert_int_eq(r.j.at[0].m.worst, 2);
+        vv_judged_free(&r.j);
+        h[2] = g[2];
+        h[7] = k == 0 ? -g[7] : NAN; /* other bits */
+        one(g, h, "\"class\":\"EXACT\"");
         expect(-1, VV_DIFFERS, VV_NOT_FINITE);
     }
     one(ones, JD_R, "");
     expect(1e30, VV_DIFFERS, VV_UNTRUSTED);
     one(ones, ones, "\"class\":\"EXACT\""); /* an input may well be constant */
     expect(-1, VV_OK, VV_PASS);
+}
+END_TEST
+
+/* A golden file says which data it was written with. What is not judged is not looked at; a sample's digest is that of the whole. */
+START_TEST(damaged)
+{
+    static const double two[2] = {1, 2};
+    const jd_tensor x[2] = {jd_twelve(JD_KEY, JD_R), {"u1/vision/act/other", 1, {2}, two, NULL}};
+    char sha[2][65], text[400], none[400];
+    vv_sha256(JD_R, sizeof JD_R, sha[0]);
+    vv_sha256(two, sizeof two, sha[1]);
+    snprintf(text, sizeof text, "{\"" JD_KEY "\":\"%s\",\"u1/vision/act/other\":\"%s\"}", sha[0], sha[1]);
+    snprintf(none, sizeof none, "{\"u1/vision/act/other\":\"%s\"}", sha[1]);
+    const char *meta[] = {"versavit_golden",
+                          "2",
+                          "index",
+                          "[{\"key\":\"" JD_KEY "\",\"floor\":1},{\"key\":\"u1/vision/act/other\",\"required\":false}]",
+                          "sha256",
+                          text,
+                          NULL};
+    jd_write(vvt_path("ref"), x, 2, meta);
+    jd_candidate("cand", x, 1);
+    jd_outcome r = jd_judge(&BY_FLOORS);
+    ck_assert_int_eq(r.status, VV_OK);
+    vv_judged_free(&r.j);
+    sha[1][63] ^= 1;
+    snprintf(text, sizeof text, "{\"" JD_KEY "\":\"%s\",\"u1/vision/act/other\":\"%s\"}", sha[0], sha[1]);
+    jd_write(vvt_path("ref"), x, 2, meta);
+    r = jd_judge(&BY_FLOORS);
+    ck_assert_int_eq(r.status, VV_OK);
+    vv_judged_free(&r.j);
+    sha[0][0] ^= 1;
+    snprintf(text, sizeof text, "{\"" JD_KEY "\":\"%s\"}", sha[0]);
+    jd_write(vvt_path("ref"), x, 2, meta);
+    r = jd_judge(&BY_FLOORS);
+    vvt_expect_error(&r.err, r.status, VV_FILE, "ref", JD_KEY, "damaged", "sha256", sha[0], (char *)NULL);
+    meta[5] = none;
+    jd_write(vvt_path("ref"), x, 2, meta);
+    r = jd_judge(&BY_FLOORS);
+    vvt_expect_error(&r.err, r.status, VV_FILE, "ref", JD_KEY, "damaged", "in its metadata", (char *)NULL);
 }
 END_TEST
 
@@ -454,6 +512,7 @@ static Suite *suite(void)
     tcase_add_test(tc, scale_of_nothing);
     tcase_add_test(tc, extremes);
     tcase_add_test(tc, not_finite);
+    tcase_add_test(tc, damaged);
     tcase_add_test(tc, whole_numbers);
     tcase_add_test(tc, missing_and_shapes);
     tcase_add_test(tc, scopes);

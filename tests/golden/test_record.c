@@ -40,7 +40,7 @@ static void net_run(net *n, vv_recorder *r)
     vv_tensor *m = vv_conv2d(t, "conv", x, n->ps.at[0], n->ps.at[1], 1, 0);
     vv_tensor *y = vv_relu(t, "conv#relu", m);
     vv_leave(t);
-    vv_backward(t, vv_dot(t, "total", y, c), 1);
+    vv_backward(t, vv_scale(t, "total", vv_record_dot(r, t, y, c), 1), 1);
     VVT_OK(vv_tape_status(t, err));
     vv_record_gradients(r, &n->ps);
     vv_tape_free(t);
@@ -147,6 +147,29 @@ START_TEST(scale_of_a_bias)
 }
 END_TEST
 
+/* of a linear loss: its terms taken absolutely */
+START_TEST(scale_of_a_loss)
+{
+    vv_st *st = gf_open(record_net("net.safetensors", NULL));
+    json_t *index = gf_json(st, "index");
+    double *y = gf_values(st, "u1/vision/act/net.conv#relu"), *c = gf_values(st, "u1/vision/in/cotangent"),
+           *loss = gf_values(st, "u1/vision/loss/total"), sum = 0, signed_sum = 0;
+    for (int i = 0; i < 18; i++) {
+        sum += fabs(y[i] * c[i]);
+        signed_sum += y[i] * c[i];
+    }
+    ck_assert_double_eq_tol(*loss, signed_sum, 1e-5 * sum);
+    ck_assert_double_lt(fabs(signed_sum), 0.99 * sum);
+    ck_assert_double_eq_tol(json_number_value(json_object_get(gf_entry(index, "u1/vision/loss/total"), "scale")), sum,
+                            0.005 * sum);
+    free(y);
+    free(c);
+    free(loss);
+    json_decref(index);
+    vv_st_close(st);
+}
+END_TEST
+
 START_TEST(digests)
 {
     char hex[65];
@@ -201,6 +224,36 @@ START_TEST(values_are_replaced)
     vv_st_close(was);
     vv_st_close(with_a);
     vv_st_close(with_d);
+}
+END_TEST
+
+/* Where outputs are rounded, golden values come in rounded as outputs are: the loss, which is not rounded itself, is then that of the
+ * rounded golden activation. */
+START_TEST(replaced_values_are_rounded)
+{
+    static const vvb_placement where[] = {VVB_OPERANDS, VVB_OUTPUTS, VVB_BOTH};
+    const char *plain = record_net("net.safetensors", NULL);
+    gf_scaled_copy(plain, vvt_path("act.safetensors"), "u1/vision/act/net.conv#relu", 1.001);
+    vv_st *a = gf_open(vvt_path("act.safetensors"));
+    double *y = gf_values(a, "u1/vision/act/net.conv#relu"), *c = gf_values(a, "u1/vision/in/cotangent"),
+           want[2] = {0, 0};
+    for (int i = 0; i < 18; i++) {
+        want[0] += y[i] * c[i];
+        want[1] += (double)vv_bf16_to_f32(vv_f64_to_bf16(y[i])) * c[i];
+    }
+    ck_assert_double_gt(fabs(want[0] - want[1]), 1e-3);
+    for (int k = 0; k < 3; k++) {
+        vvb_set_precision(VVB_BF16, where[k]);
+        vv_st *st = gf_open(record_net("with.safetensors", a));
+        vvb_set_precision(VVB_FULL, VVB_BOTH);
+        double *loss = gf_values(st, "u1/vision/loss/total");
+        ck_assert_double_eq_tol(*loss, want[where[k] != VVB_OPERANDS], 1e-5);
+        free(loss);
+        vv_st_close(st);
+    }
+    free(y);
+    free(c);
+    vv_st_close(a);
 }
 END_TEST
 
@@ -384,8 +437,10 @@ static Suite *suite(void)
     tcase_add_test(tc, keys_in_order);
     tcase_add_test(tc, maps_are_turned);
     tcase_add_test(tc, scale_of_a_bias);
+    tcase_add_test(tc, scale_of_a_loss);
     tcase_add_test(tc, digests);
     tcase_add_test(tc, values_are_replaced);
+    tcase_add_test(tc, replaced_values_are_rounded);
     tcase_add_test(tc, host_values_are_replaced);
     tcase_add_test(tc, sampled_places);
     tcase_add_test(tc, samples);

@@ -1,5 +1,7 @@
 """Verdicts: each rule of the format is broken once, just inside and just outside its limit."""
 import copy
+import hashlib
+import json
 import os
 import tempfile
 import unittest
@@ -83,6 +85,31 @@ class Judging(unittest.TestCase):
         wrong[3, 2] = np.nextafter(wrong[3, 2], np.float32(9))
         self.assertEqual(self.check({key: wrong}, limit=1.0)[key], "FAIL")
         self.assertEqual(self.judged.first.measure.worst, 3 * 6 + 2)
+
+    def test_exact_without_numbers(self):
+        """Labels may be unknown: the same bits pass, and nothing else."""
+        key = "u1/vision/in/pixel_values"
+        self.tensors[key] = golden = self.tensors[key].copy()
+        golden[1, 1], golden[2, 0] = np.nan, np.inf
+        self.good[key] = golden.copy()
+        self.assertEqual(self.check()[key], "PASS")
+        for value, verdict in ((0, "FAIL"), (np.inf, "NOT FINITE"), (-golden[1, 1], "NOT FINITE")):
+            wrong = golden.copy()
+            wrong[1, 1] = value
+            self.assertEqual(self.check({key: wrong})[key], verdict)
+            self.assertEqual(self.judged.first.measure.worst, 7)
+
+    def test_damaged(self):
+        """A golden file says which data it was written with; what is not judged is not looked at."""
+        self.index = [e for e in self.index if not e["key"].startswith("u1/tied")]
+        digests = {e["key"]: hashlib.sha256(np.ascontiguousarray(self.tensors[e["key"]]).tobytes()).hexdigest() for e in self.index if not e.get("sample")}
+        for change, text in (({}, None), ({"u1/vision/act/flat": "0"}, None), ({BLOCK: "0" * 64}, BLOCK + ": damaged.*0000; found"), ({BLOCK: None}, BLOCK + ": damaged.*its metadata")):
+            self.write(sha256=json.dumps({**digests, **change}))
+            if text:
+                with self.assertRaisesRegex(FileError, text):
+                    check(self.path, self.good, **NOT_FLAT)
+            else:
+                check(self.path, self.good, **NOT_FLAT)
 
     def test_not_finite_shape_untrusted_missing(self):
         wrong = self.tensors[BLOCK].copy()

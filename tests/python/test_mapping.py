@@ -64,6 +64,15 @@ class Maps(unittest.TestCase):
         out = Mapping({"rules": [{"from": "x", "do": [{"fit": True}]}]}).apply(open_tensors({"x": np.ones(2), "y": np.ones(2)}), Case())
         self.assertEqual(out.fits, {"x"})
 
+    def test_bombs(self):
+        """Rules that double what they find have an end."""
+        double = [{"from": "x", "with": ["y"], "keep": True}, {"from": "y", "with": ["x"], "keep": True}] * 20
+        with self.assertRaisesRegex(FileError, "at most 256 numbers"):
+            Mapping({"rules": double}).apply(open_tensors({"x": np.ones(2), "y": np.ones(2)}), Case())
+        split = {"from": ".*", "to": [f"$0{i}" for i in range(50)], "sizes": [0] * 50}
+        with self.assertRaisesRegex(FileError, "at most 4160 tensors"):
+            Mapping({"rules": [split] * 3}).apply(open_tensors({"x": np.ones(0)}), Case())
+
     def test_two_of_one_name(self):
         out = Mapping({"rules": [{"from": ".", "to": "z"}]}).apply(open_tensors({"x": np.ones(2), "y": np.zeros(2)}), Case())
         self.assertEqual((out.twice, out.listed()), ({"z"}, ["z", "z"]))

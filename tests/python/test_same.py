@@ -218,6 +218,39 @@ class Same(unittest.TestCase):
                 f.write(data[:n])
             self.assertEqual(self.compare(path, mine, about=f"cut to {n} bytes"), 3)
 
+    def test_exact_without_numbers(self):
+        tensors, index, _ = synthetic.contents()
+        path, mine = self.path("golden.safetensors"), self.path("mine.safetensors")
+        key = "u1/vision/in/pixel_values"
+        tensors[key][1, 1], tensors[key][2, 2] = np.nan, -np.inf
+        synthetic.write(path, tensors, index)
+        for i, value in (((0, 0), np.nan), ((1, 1), 0), ((1, 1), np.inf), ((2, 2), np.inf), ((2, 2), np.nan), ((0, 0), tensors[key][0, 0])):
+            good = synthetic.candidate(tensors)
+            good[key][i] = value
+            save(mine, good)
+            self.compare(path, mine, about=f"{i} {value}")
+
+    def test_damaged(self):
+        tensors, index, _ = synthetic.contents()
+        path, mine = self.path("golden.safetensors"), self.path("mine.safetensors")
+        save(mine, synthetic.candidate(tensors))
+        for digests in ({}, {index[0]["key"]: "0" * 64}, {index[0]["key"]: 1}):
+            synthetic.write(path, tensors, index, sha256=json.dumps(digests))
+            self.assertEqual(self.compare(path, mine, about=str(digests)), 3)
+
+    def test_columns(self):
+        """What numpy writes for a.T, in an archive and in a folder."""
+        tensors, index, _ = synthetic.contents()
+        path = self.path("golden.safetensors")
+        synthetic.write(path, tensors, index)
+        good = {k: np.asfortranarray(a) for k, a in synthetic.candidate(tensors).items()}
+        np.savez(self.path("mine.npz"), **good)
+        for key, a in good.items():
+            os.makedirs(os.path.dirname(self.path("mine/" + key)), exist_ok=True)
+            np.save(self.path("mine/" + key + ".npy"), a)
+        for mine in ("mine.npz", "mine"):
+            self.compare(path, self.path(mine), about=mine)
+
     def test_mappings(self):
         """Rules that lead to golden names and back; the two must make the same of them, faults included."""
         tensors, index, _ = synthetic.contents()
