@@ -55,7 +55,7 @@ check-cli: build
 # this flavour's recordings against the committed ones
 check-golden: build
 	@mkdir -p $(BUILD)/golden
-	@set -e; for c in $(GOLDEN); do $(COMMAND) golden make $$c -o $(BUILD)/golden/$$c; \
+	@set -e; for c in $(GOLDEN); do $(COMMAND) golden make $$c -o $(BUILD)/golden/$$c --from golden/$$c; \
 	    $(COMMAND) golden check golden/$$c $(BUILD)/golden/$$c; done
 
 # The truth is the double BLAS=none build, whose bits are the same everywhere; the floors are what float ones lose, in nine
