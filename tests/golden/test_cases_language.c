@@ -650,6 +650,12 @@ START_TEST(margins_see_ties)
     m = vv_margins_begin();
     vv_margins_argmax(&m, "logits", z, 2, 3);
     ck_assert(m.least > 1e-5 && m.least < 1e-4);
+    vv_case c = {.path = "some.json", .seed = 7}; /* a candidate may be there, the truth not */
+    vv_error why = {0};
+    VVT_OK(vv_margins_check(&m, &c, VV_MARGIN, err));
+    c.truth = 1;
+    vvt_expect_error(&why, vv_margins_check(&m, &c, VV_MARGIN, &why), VV_FILE, "some.json", "seed 7", "logits", NULL);
+    VVT_OK(vv_margins_check(&m, &c, 1e-5, err));
 }
 END_TEST
 
