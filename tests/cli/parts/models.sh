@@ -16,8 +16,8 @@ says bad.json preprocesor
 printf '{"vision_config": {"embed_dim": "16"}}' >"$T/bad.json"
 run 3 "a wrong type" init -c "$T/bad.json" -o "$T/w/m"
 says bad.json embed_dim
-run 3 "a configuration that is not there" init -c nano -o "$T/w/m"
-says nano.json
+run 3 "a configuration that is not there" init -c pico -o "$T/w/m"
+says pico.json
 run 2 "init without -o" init -c micro
 says -o
 run 2 "init without --config" init -o "$T/w/m"
