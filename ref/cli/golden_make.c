@@ -124,16 +124,15 @@ static vv_status print_manifest(const char *dir, int json, vv_error *err)
 {
     json_t *root = NULL;
     const json_t *cases = NULL;
-    size_t i;
-    json_t *c;
     VV_TRY(vv_manifest_load(&root, &cases, dir, err));
     char *text = json ? vv_json_text(root, JSON_INDENT(2)) : NULL;
     if (text) printf("%s\n", text);
-    else if (!json)
-        json_array_foreach(cases, i, c) printf(
-            "%-16s %8.2f MB %5d tensors  %s\n", json_string_value(json_object_get(c, "name")),
-            (double)json_integer_value(json_object_get(c, "bytes")) / 1e6,
-            (int)json_integer_value(json_object_get(c, "tensors")), json_string_value(json_object_get(c, "about")));
+    for (size_t i = 0; !json && i < json_array_size(cases); i++) {
+        const json_t *c = json_array_get(cases, i);
+        printf("%-18s %8.2f MB %5d tensors  %s\n", json_string_value(json_object_get(c, "name")),
+               (double)json_integer_value(json_object_get(c, "bytes")) / 1e6,
+               (int)json_integer_value(json_object_get(c, "tensors")), json_string_value(json_object_get(c, "about")));
+    }
     const vv_status s = json && !text ? vv_no_memory(err, dir) : VV_OK;
     free(text);
     json_decref(root);

@@ -175,6 +175,7 @@ static vv_status add_task(vv_updates *u, vv_task k, int64_t update, int record, 
     vv_task_loss loss = {0};
     vv_record_task(u->c->rec, (int)update, vv_task_name[k]);
     VV_TRY(vv_updates_batch(u, k, (uint64_t)u->seeds[update - 1], record, &b, err));
+    /* cppcheck-suppress autoVariables ; w looks at it during the task's gradients alone */
     w->batch = &b;
     w->micro = 0;
     w->gauges.factor = u->task[k].lambda;

@@ -62,7 +62,7 @@ static vv_status conversation(making *m, int64_t i, vv_micro *x, vv_error *err)
     for (int64_t k = 0; ids && k < n; k++) {
         const double draw = uniform(m, "ids", 1000 * i + k) * (double)model->llm->config.vocab_size;
         ids[k] = k >= BEFORE && k < BEFORE + pads ? vv_image_pad(model) : (int32_t)draw;
-        if (ids[k] == vv_image_pad(model) && (k < BEFORE || k >= BEFORE + pads)) ids[k]--;
+        if ((k < BEFORE || k >= BEFORE + pads) && ids[k] == vv_image_pad(model)) ids[k]--;
         labels[k] = k < n - answer ? VV_IGNORED : ids[k];
     }
     const vv_batch *own = pictures.n ? &pictures : NULL;

@@ -168,6 +168,7 @@ static double cross_entropy(const double *z, int64_t V, int64_t target)
     double top = z[0], sum = 0;
     for (int64_t v = 1; v < V; v++) top = fmax(top, z[v]);
     for (int64_t v = 0; v < V; v++) sum += exp(z[v] - top);
+    /* cppcheck-suppress invalidFunctionArg ; V > 0, so that the sum is at least 1 */
     return top + log(sum) - z[target];
 }
 

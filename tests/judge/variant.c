@@ -368,6 +368,7 @@ void WRAP(linear_cross_entropy_fwd)(float *loss, float *ce, float *lse, const fl
         vvb_matmul(z, V, x + r * C, C, 0, w, C, 1, 1, V, C, 1, 0);
         for (int64_t v = 0; v < V; v++) max = fmaxf(max, z[v]);
         for (int64_t v = 0; v < V; v++) sum += expf(z[v] - max);
+        /* cppcheck-suppress invalidFunctionArg ; V > 0, so that the sum is at least 1 */
         lse[r] = max + logf(sum);
         ce[r] = lse[r] - z[target[r]];
         all += weight[r] * ce[r];
