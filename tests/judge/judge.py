@@ -110,7 +110,8 @@ class Judge:
                 bad = verdict.upper().replace(" ", "_") in BAD
                 if bad:
                     first.setdefault(n, key)
-                    kinds.add(key.split("/")[2] if key.count("/") > 2 else "refused")
+                    kind = key.split("/")[2] if key.count("/") > 2 else "refused"
+                    kinds.add("grad_norm" if key.endswith("/update/loss/grad_norm") else kind)  # no loss: a size of gradients
                 value = math.inf if bad and not multiple == multiple else multiple
                 if value == value and (value > worst):
                     worst, worst_key = value, n + ":" + key
