@@ -29,11 +29,7 @@ static void take(const char *key, const char *path, const vv_st_entry *e, int pl
 
 static void open_real(void)
 {
-    const char *const paths[] = {"golden/tower-micro", "golden/tower-micro.safetensors"};
-    vv_error why = {0};
-    for (int i = 0; i < 2 && !real.st; i++)
-        if (vv_golden_open(&real, vvt_root(paths[i]), &why) != VV_OK) why = (vv_error){0};
-    ck_assert_msg(real.st != NULL, "golden/tower-micro: expected a golden file");
+    VVT_OK(vv_golden_open(&real, vvt_root("golden/tower-micro"), err));
     for (int64_t i = 0; real.weights && i < vv_st_count(real.weights); i++)
         if (!strncmp(vv_st_at(real.weights, i)->name, "visual.", 7))
             take(vv_st_at(real.weights, i)->name, real.path, vv_st_at(real.weights, i), 1);
