@@ -20,29 +20,12 @@ static pair product(double a, double b)
     return (pair){p, ((ah * bh - p) + ah * bl + al * bh) + al * bl};
 }
 
-/* ---- log --------------------------------------------------------------------------------------------------------
- * x = 2^k m, m in [sqrt 1/2, sqrt 2).                                                                                 */
-static double mantissa(double x, double *k)
-{
-    const uint64_t sqrt_half = 0x3fe6a09e667f3bcd, one = 0x3ff0000000000000, fraction = 0x000fffffffffffff;
-    const double up = x < DBL_MIN ? 0x1p54 : 1;
-    const uint64_t u = vv_bits(x * up) + (one - sqrt_half);
-    *k = (double)(int)(u >> 52) - 1023 - (x < DBL_MIN ? 54 : 0);
-    return vv_from_bits((u & fraction) + sqrt_half);
-}
-
-/* log x = k ln 2 + log m. With f = m - 1 (exact), s = f / (2 + f), z = s^2:
- * log m = 2 s + s z q = f - (f^2/2 - s (f^2/2 + z q)),  because 2 s = f - s f and s f = f^2/2 - s f^2/2.
- * So f enters without error, and what is subtracted from it is at most 0.07 where |log x| is below 1/2 and 0.09 else.
- * Error: 1/2 (last sum) + 1/4 (f minus the small terms, when k = +-1) + 2 * 0.09 at most: below 0.95 ulp.             */
+/* ---- log ---- (vv_log_scaled: see the header) ---------------------------------------------------------------- */
 double vv_log(double x)
 {
     if (x != x || x == HUGE_VAL) return x;
     if (x <= 0) return x < 0 ? vv_from_bits(0x7ff8000000000000) : -HUGE_VAL;
-    double k;
-    const double f = mantissa(x, &k) - 1;
-    const double s = f / (2 + f), z = s * s, h = 0.5 * f * f;
-    return k * VV_LN2_HI - ((h - (s * (h + z * vv_log_q(z)) + k * VV_LN2_LO)) - f);
+    return x < DBL_MIN ? vv_log_scaled(x * 0x1p54, 54) : vv_log_scaled(x, 0);
 }
 
 /* ---- sin and cos ------------------------------------------------------------------------------------------------
@@ -107,7 +90,7 @@ double vv_pow(double x, double y)
     if (x == 1) return 1;
     if (fabs(y) > 0x1p70) y = vv_with_sign(0x1p70, y); /* 0 or inf either way: |log x| > 2^-54 */
     double k;
-    const double f = mantissa(x, &k) - 1;
+    const double f = vv_mantissa(x < DBL_MIN ? x * 0x1p54 : x, x < DBL_MIN ? 54 : 0, &k) - 1;
     const pair d = sum(2, f);
     const double s = f / d.hi, z = s * s;
     const pair sd = product(s, d.hi);

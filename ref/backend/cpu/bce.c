@@ -1,20 +1,16 @@
 /* y = mean of max(x,0) - x z + log(1 + exp(-|x|)),   dx = dy (s(x) - z) / (R C)
  *
  * s - z = (1 - z) s(x) - z s(-x): two terms of one sign for a target that is 0 or 1, so that the gradient of a confident, right
- * pixel keeps its digits. So does log(1 + e) for small e: with u the rounded 1 + e, log(u) e / (u - 1) is right to a few ulp
- * (the errors of log(u) and u - 1 are those of the same u). */
+ * pixel keeps its digits. So does log(1 + e) for small e (base/elementary.h). */
 #include <stdlib.h>
 
 #include "base/elementary.h"
 #include "cpu.h"
 
-static inline double log_1_plus(double e)
+static inline double term(double x, double z)
 {
-    const double u = 1 + e;
-    return u == 1 ? e : vv_log(u) * (e / (u - 1));
+    return (x > 0 ? x : 0) - x * z + vv_log_1_plus(vv_exp(x > 0 ? -x : x));
 }
-
-static inline double term(double x, double z) { return (x > 0 ? x : 0) - x * z + log_1_plus(vv_exp(x > 0 ? -x : x)); }
 
 VVB_DEF void vvb_bce_fwd(vv_real *y, const vv_real *x, const vv_real *z, int64_t R, int64_t C)
 {
