@@ -32,6 +32,15 @@ static vv_status widen(const vv_model *m, int parts, uint64_t seed, vv_error *er
     return VV_OK;
 }
 
+/* A map that starts below 0 everywhere has no gradient behind its last ReLU and stays there. So it starts near 1; the losses of depth are
+ * blind to such a shift. */
+static vv_status start_above_zero(const vv_model *m, uint64_t seed, vv_error *err)
+{
+    if (vv_dpt_config_of(m->depth)->final != VV_DPT_RELU) return VV_OK;
+    vv_tensor *bias = vv_param_find(m->params, "depth_head.scratch.output_conv2.2.bias");
+    return bias ? vv_param_fill(bias, VV_FILL_CONSTANT, 1, seed, err) : VV_OK;
+}
+
 static vv_status randomise(const vv_run *r, int parts, uint64_t seed, vv_error *err)
 {
     const vv_model *m = &r->model;
@@ -39,6 +48,7 @@ static vv_status randomise(const vv_run *r, int parts, uint64_t seed, vv_error *
     if (parts & VV_PROJECTOR && m->projector) VV_TRY(vv_projector_init(m->projector, seed, err));
     if (parts & VV_TEXT && m->llm) VV_TRY(vv_qwen3_init(m->llm, seed, err));
     if (parts & VV_DEPTH && m->depth) VV_TRY(vv_dpt_init(m->depth, seed, err));
+    if (parts & VV_DEPTH && m->depth) VV_TRY(start_above_zero(m, seed, err));
     if (parts & VV_MASK && m->mask) VV_TRY(vv_mask_init(m->mask, seed, err));
     return r->config.fan_in ? widen(m, parts & (VV_VISION | VV_TEXT), seed, err) : VV_OK;
 }

@@ -47,6 +47,21 @@ START_TEST(test_unused)
 }
 END_TEST
 
+/* A fresh depth head starts above 0: its final ReLU would let no gradient through a map that starts below. Stage 0 does not train it. */
+START_TEST(test_depth_alive)
+{
+    char *out = whole("straight", NULL), *path = inside(out, "stage0/model/model.safetensors");
+    vv_st *f;
+    double bias;
+    VVT_OK(vv_st_open(&f, path, err));
+    VVT_OK(vv_st_read_f64(f, vv_st_find(f, "depth_head.scratch.output_conv2.2.bias"), &bias, err));
+    ck_assert(bias == 1);
+    vv_st_close(f);
+    free(path);
+    free(out);
+}
+END_TEST
+
 /* No moments for what does not train; as many updates as there were. */
 START_TEST(test_moments)
 {
@@ -389,6 +404,7 @@ static Suite *suite(void)
     Suite *s = vvt_suite("train/trainer", &tc);
     tcase_add_test(tc, test_parts);
     tcase_add_test(tc, test_unused);
+    tcase_add_test(tc, test_depth_alive);
     tcase_add_test(tc, test_moments);
     tcase_add_loop_test(tc, test_same_weights, 0, 3);
     tcase_add_test(tc, test_random_of);
