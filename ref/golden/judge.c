@@ -34,6 +34,11 @@ int vv_scope_parse(const char *name, vv_judge_scope *s)
 
 double vv_multiple(const vv_judgement *x) { return x->measured && x->floor > 0 ? x->m.rel_rms / x->floor : NAN; }
 
+double vv_proven(const vv_judgement *x)
+{
+    return x->measured && x->entry->bound > 0 ? x->entry->bound / x->m.base : NAN;
+}
+
 const char *vv_index_text(const vv_golden_entry *e, int64_t flat, char *buf, size_t size)
 {
     int64_t at[VV_ST_MAXDIM] = {0}, whole = e->sample ? vv_sample_at(e->n, flat) : flat;

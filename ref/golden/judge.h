@@ -88,6 +88,8 @@ void vv_judged_free(vv_judged *j); /* zeroes it */
 
 /* rel_rms over the floor; NaN without one */
 double vv_multiple(const vv_judgement *x);
+/* the proven bound of a float build's relative RMS; NaN without one */
+double vv_proven(const vv_judgement *x);
 
 /* "[3,17]" of the flat index into buf; returns it. 200 bytes hold every index. */
 const char *vv_index_text(const vv_golden_entry *e, int64_t flat, char *buf, size_t size);

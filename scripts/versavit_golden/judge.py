@@ -61,6 +61,11 @@ class Judgement:
         """The relative RMS over the floor; NaN without one."""
         return self.measure.rel_rms / self.floor if self.measure and self.floor > 0 else math.nan
 
+    @property
+    def proven(self):
+        """The proven bound of a float build's relative RMS; NaN without one."""
+        return self.entry.bound / self.measure.base if self.measure and self.entry.bound > 0 else math.nan
+
 
 def neighbours(j, want, got):
     """(first, want, got) of up to NEAR numbers around the worst, in its row."""
