@@ -9,7 +9,7 @@
 #include "golden/mapping.h"
 #include "golden/record.h"
 
-static const double DEFAULT_MULTIPLE = 16;
+static const double DEFAULT_MULTIPLE = 13;
 enum { CONSTANT = 8 }; /* so many equal numbers may be an accident */
 
 const char *vv_verdict_name(vv_verdict v)

@@ -9,7 +9,7 @@ from .mapping import Mapping
 from .measure import Measure, rms
 from .tensors import FileError, open_tensors
 
-MULTIPLE = 16.0
+MULTIPLE = 13.0
 NEAR = 5
 CONSTANT = 8  # so many equal numbers may be an accident
 SCOPES = ("outputs", "forward", "backward", "update")
