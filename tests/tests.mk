@@ -91,6 +91,9 @@ check-all: check
 	@sh tests/cli/alloc.sh $(COMMAND) all
 	@$(SUB) check-conformance
 	@scripts/check-blas-flavours
+	@scripts/check-golden-bytes
+	@scripts/install-deps --arm64 || true
+	@scripts/check-arm64
 	@$(SUB) check-examples
 
 # the whole method on the tiny configuration, and the check of the tower's recording

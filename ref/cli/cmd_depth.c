@@ -65,9 +65,9 @@ static vv_status enlarge(float **v, const job *j, vv_tape *t, int64_t i, vv_erro
     m->lo = HUGE_VAL;
     m->hi = -HUGE_VAL;
     for (int64_t k = 0; *v && k < H * W; k++) {
-        (*v)[k] = (float)full[k];
-        m->lo = fmin(m->lo, (double)(*v)[k]);
-        m->hi = fmax(m->hi, (double)(*v)[k]);
+        const float one = (*v)[k] = (float)full[k];
+        if ((double)one < m->lo) m->lo = (double)one; /* no fmin: gcc 12 for arm64 breaks down on it */
+        if ((double)one > m->hi) m->hi = (double)one;
     }
     free(full);
     return *v ? VV_OK : vv_no_memory(err, x->path);

@@ -14,7 +14,7 @@ static const cli_usage check_usage = {
     "wrong first.",
     "CANDIDATE is a .safetensors, an .npz, a folder of .npy (the key as a path), or a folder with golden.safetensors "
     "in it.\n"
-    "A tensor passes when its relative RMS error is at most M floors (default 16); the floor is what correct float "
+    "A tensor passes when its relative RMS error is at most M floors (default 13); the floor is what correct float "
     "builds\n"
     "were measured to lose, or with --precision tf32, bf16 or fp16 what builds that round so do. --limit sets one "
     "relative RMS\n"
@@ -55,7 +55,7 @@ int golden_check(int argc, char **argv)
         {"scope", 's', "S", "what must be there: outputs, forward, backward or update (default)", &w.scope, NULL, NULL,
          NULL},
         {"map", 'm', "NAME", "a mapping of data/mappings, or the path of such a file", &w.map, NULL, NULL, NULL},
-        {"multiple", 0, "M", "allowed multiple of the floor (default 16)", NULL, NULL, &o.multiple, NULL},
+        {"multiple", 0, "M", "allowed multiple of the floor (default 13)", NULL, NULL, &o.multiple, NULL},
         {"limit", 0, "X", "allowed relative RMS instead", NULL, NULL, &o.limit, NULL},
         {"floors", 0, "FILE", "floors of one's own, as `golden floors` writes them", &o.floors, NULL, NULL, NULL},
         {"present", 0, NULL, "judge only what the candidate holds", NULL, NULL, NULL, &o.present},

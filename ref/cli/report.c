@@ -61,12 +61,15 @@ static void print_line(const vv_judgement *x)
         printf("\n");
         return;
     }
-    const double m = vv_multiple(x);
+    const double m = vv_multiple(x), proven = vv_proven(x);
     if (isfinite(m)) printf("%8.3g", m);
     else printf("%8s", "-");
-    printf(" %9.2e %9.2e %9.2e %9.2e %8.3g %8.3g %8.3g  %s %.9g %.9g", x->m.rel_rms, x->limit, x->m.max_abs,
-           1 - x->m.cosine, x->m.ulp[VV_ULP_50], x->m.ulp[VV_ULP_99], x->m.ulp[VV_ULP_MAX],
-           vv_index_text(x->entry, x->m.worst, at, sizeof at), x->m.want, x->m.got);
+    printf(" %9.2e %9.2e %9.2e ", x->m.rel_rms, x->floor, x->limit);
+    if (isfinite(proven)) printf("%9.2e", proven);
+    else printf("%9s", "-");
+    printf(" %9.2e %9.2e %8.3g %8.3g %8.3g  %s %.9g %.9g", x->m.max_abs, 1 - x->m.cosine, x->m.ulp[VV_ULP_50],
+           x->m.ulp[VV_ULP_99], x->m.ulp[VV_ULP_MAX], vv_index_text(x->entry, x->m.worst, at, sizeof at), x->m.want,
+           x->m.got);
     if (x->alternative) printf(" (alternative %d)", x->alternative);
     printf("\n");
 }
@@ -80,8 +83,9 @@ static void print_table(const vv_judged *j, int all)
         failed += fails;
         if (!all && (!fails || failed > FIRST_FAILURES)) continue;
         if (printed++ == 0)
-            printf("%-10s %-52s %8s %9s %9s %9s %9s %8s %8s %8s  %s\n", "verdict", "tensor", "floors", "rel rms",
-                   "limit", "max abs", "1-cosine", "ulp 50%", "ulp 99%", "ulp max", "worst: index expected got");
+            printf("%-10s %-52s %8s %9s %9s %9s %9s %9s %9s %8s %8s %8s  %s\n", "verdict", "tensor", "floors",
+                   "rel rms", "floor", "limit", "proven", "max abs", "1-cosine", "ulp 50%", "ulp 99%", "ulp max",
+                   "worst: index expected got");
         print_line(x);
     }
     if (!all && failed > FIRST_FAILURES)

@@ -20,10 +20,10 @@ static json_t *place(const vv_golden_entry *e, int64_t flat)
 static json_t *numbers(const vv_judgement *x)
 {
     const vv_measure *m = &x->m;
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:f, s:f, s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:i}", "key",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:f, s:f, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:i}", "key",
                      x->entry->key, "verdict", vv_verdict_name(x->verdict), "rel_rms", number(m->rel_rms), "max_abs",
                      number(m->max_abs), "cosine", number(m->cosine), "limit", x->limit, "floor", x->floor, "floors",
-                     number(vv_multiple(x)), "ulp",
+                     number(vv_multiple(x)), "proven", number(vv_proven(x)), "ulp",
                      json_pack("[o,o,o]", number(m->ulp[0]), number(m->ulp[1]), number(m->ulp[2])), "worst_index",
                      (json_int_t)m->worst, "worst", place(x->entry, m->worst), "want", number(m->want), "got",
                      number(m->got), "ties", (json_int_t)x->ties, "alternative", x->alternative);
@@ -83,20 +83,21 @@ static void quoted(const char *text)
 
 void report_csv(const report *r)
 {
-    printf("key,verdict,floors,rel_rms,limit,floor,max_abs,cosine,ulp_50,ulp_99,ulp_max,worst,want,got\n");
+    printf("key,verdict,floors,rel_rms,limit,floor,proven,max_abs,cosine,ulp_50,ulp_99,ulp_max,worst,want,got\n");
     for (int64_t i = 0; i < r->j->n; i++) {
         const vv_judgement *x = &r->j->at[i];
         char at[200];
         quoted(x->entry->key);
         printf(",%s,", vv_verdict_name(x->verdict));
         if (!x->measured) {
-            printf(",,,,,,,,,,,\n");
+            printf(",,,,,,,,,,,,\n");
             continue;
         }
         const double m = vv_multiple(x);
         if (isfinite(m)) printf("%.9g", m);
-        printf(",%.9g,%.9g,%.9g,%.9g,%.17g,%.9g,%.9g,%.9g,", x->m.rel_rms, x->limit, x->floor, x->m.max_abs,
-               x->m.cosine, x->m.ulp[0], x->m.ulp[1], x->m.ulp[2]);
+        printf(",%.9g,%.9g,%.9g,", x->m.rel_rms, x->limit, x->floor);
+        if (isfinite(vv_proven(x))) printf("%.9g", vv_proven(x));
+        printf(",%.9g,%.17g,%.9g,%.9g,%.9g,", x->m.max_abs, x->m.cosine, x->m.ulp[0], x->m.ulp[1], x->m.ulp[2]);
         quoted(vv_index_text(x->entry, x->m.worst, at, sizeof at));
         printf(",%.17g,%.17g\n", x->m.want, x->m.got);
     }

@@ -1,7 +1,7 @@
 /* The report of a comparison as a page: tensors down the page in the order of execution, their errors on a logarithmic axis.
  *
  * A row is a tensor: the grey bar reaches from its floor to its limit, the mark is its error. Left of the bar: better than the floor;
- * right of it: failed. */
+ * right of it: failed. A tick stands at the proven bound where there is one. */
 #include <math.h>
 #include <string.h>
 
@@ -25,10 +25,12 @@ static const char style[] =
     ".box{background:var(--panel);border-left:5px solid var(--good);padding:.8rem 1.1rem;margin:1rem 0}\n"
     ".box.bad{border-color:var(--bad)}.box p{margin:.25rem 0}.box b.v{font-size:1.15rem}code{font:.9em ui-monospace,"
     "monospace}\n"
-    "svg{display:block;width:100%;height:auto;font:11px system-ui,sans-serif}svg text{fill:var(--ink)}svg "
+    "svg{display:block;width:100%;min-width:44rem;height:auto;font:11px system-ui,sans-serif}svg "
+    "text{fill:var(--ink)}svg "
     ".dim{fill:var(--"
     "faint)}\n"
-    "svg .rule{stroke:var(--rule)}svg .band{fill:var(--band)}svg .pass{fill:var(--good)}svg "
+    "svg .proven{stroke:var(--ink);stroke-width:1.5}svg .rule{stroke:var(--rule)}svg .band{fill:var(--band)}svg "
+    ".pass{fill:var(--good)}svg "
     ".fail{fill:none;stroke:var(--bad);"
     "stroke-width:2.4}\n"
     "svg text.bad{fill:var(--bad);font-weight:600}svg .hit{fill:transparent}svg g:hover "
@@ -61,7 +63,7 @@ static axis axis_of(const vv_judged *j)
         const double least = x->floor > 0 ? x->floor : x->limit, e = x->m.rel_rms;
         if (e > 0) lo = fmin(lo, e);
         if (least > 0) lo = fmin(lo, least);
-        hi = fmax(hi, fmax(e, x->limit));
+        hi = fmax(hi, fmax(fmax(e, x->limit), isfinite(vv_proven(x)) ? vv_proven(x) : 0));
     }
     axis a = {-8, 0};
     if (lo < HUGE_VAL && hi > 0) {
@@ -136,6 +138,8 @@ static void row(vv_page *p, const report *r, const axis *a, const vv_judgement *
                      e = across(a, x->m.rel_rms);
         vv_page_put(p, "<rect class=\"band\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"6\"/>", from, middle - 3,
                     fmax(1, to - from));
+        if (isfinite(vv_proven(x)))
+            vv_page_put(p, "<path class=\"proven\" d=\"M%.1f %.1fv10\"/>", across(a, vv_proven(x)), middle - 5);
         if (bad) vv_page_put(p, "<path class=\"fail\" d=\"M%.1f %.1fl9 9m0 -9l-9 9\"/>", e - 4.5, middle - 4.5);
         else vv_page_put(p, "<circle class=\"pass\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>", e, middle);
     } else {
@@ -192,15 +196,15 @@ static void section(vv_page *p, const report *r, const axis *a, int64_t from)
         vv_page_text(p, task);
         vv_page_put(p, "</span>");
     }
-    vv_page_put(p, "</h2>\n<p class=\"faint\">%lld tensors, %lld failed%s</p>\n", (long long)all, (long long)failed,
-                rows < all ? "; those that are equal, discrete or absent are not drawn" : "");
+    vv_page_put(p, "</h2>\n<p class=\"faint\">%lld tensor%s, %lld failed%s</p>\n", (long long)all, all == 1 ? "" : "s",
+                (long long)failed, rows < all ? "; those that are equal, discrete or absent are not drawn" : "");
     if (rows == 0) return;
-    vv_page_put(p, "<svg viewBox=\"0 0 %d %lld\" role=\"img\" aria-label=\"errors\">\n", WIDTH,
+    vv_page_put(p, "<div class=\"wide\"><svg viewBox=\"0 0 %d %lld\" role=\"img\" aria-label=\"errors\">\n", WIDTH,
                 (long long)(HEAD + rows * ROW + 4));
     draw_axis(p, a, rows);
     for (int64_t i = from; i < r->j->n; i++)
         if (belongs(&r->j->at[i], first) && shown(&r->j->at[i])) row(p, r, a, &r->j->at[i], at++);
-    vv_page_put(p, "</svg>\n");
+    vv_page_put(p, "</svg></div>\n");
 }
 
 static void sections(vv_page *p, const report *r)
@@ -251,14 +255,15 @@ static void summary(vv_page *p, const report *r)
     if (f->precision[0]) line(p, "<b>Precision:</b>", f->precision);
     vv_page_put(p, "</div>\n<p class=\"faint\">The bar of a tensor reaches from its floor, what correct builds were "
                    "measured to lose, to its limit; the mark is "
-                   "its error. Point at a row for its numbers.</p>\n");
+                   "its error. A tick is a proven bound, where there is one. Point at a row for its numbers.</p>\n");
 }
 
 static void table(vv_page *p, const report *r)
 {
     vv_page_put(p, "<details><summary>All numbers</summary><div "
                    "class=\"wide\"><table><tr><th>verdict</th><th>tensor</th><th class=\"n\">floors</th><th "
-                   "class=\"n\">rel rms</th><th class=\"n\">limit</th><th class=\"n\">max abs</th><th "
+                   "class=\"n\">rel rms</th><th class=\"n\">floor</th><th class=\"n\">limit</th><th "
+                   "class=\"n\">proven</th><th class=\"n\">max abs</th><th "
                    "class=\"n\">1-cosine</th><th class=\"n\">ulp "
                    "50%%</th><th class=\"n\">ulp 99%%</th><th class=\"n\">ulp max</th><th>worst</th><th "
                    "class=\"n\">expected</th><th "
@@ -272,12 +277,16 @@ static void table(vv_page *p, const report *r)
         if (x->measured) {
             if (isfinite(vv_multiple(x))) vv_page_put(p, "<td class=\"n\">%.3g</td>", vv_multiple(x));
             else vv_page_put(p, "<td></td>");
+            vv_page_put(p, "<td class=\"n\">%.3g</td><td class=\"n\">%.3g</td><td class=\"n\">%.3g</td>", x->m.rel_rms,
+                        x->floor, x->limit);
+            if (isfinite(vv_proven(x))) vv_page_put(p, "<td class=\"n\">%.3g</td>", vv_proven(x));
+            else vv_page_put(p, "<td></td>");
             vv_page_put(p,
-                        "<td class=\"n\">%.3g</td><td class=\"n\">%.3g</td><td class=\"n\">%.3g</td><td "
+                        "<td class=\"n\">%.3g</td><td "
                         "class=\"n\">%.2g</td><td class=\"n\">%.3g</td><td "
                         "class=\"n\">%.3g</td><td class=\"n\">%.3g</td><td>%s</td><td class=\"n\">%.9g</td><td "
                         "class=\"n\">%.9g</td>",
-                        x->m.rel_rms, x->limit, x->m.max_abs, 1 - x->m.cosine, x->m.ulp[0], x->m.ulp[1], x->m.ulp[2],
+                        x->m.max_abs, 1 - x->m.cosine, x->m.ulp[0], x->m.ulp[1], x->m.ulp[2],
                         vv_index_text(x->entry, x->m.worst, at, sizeof at), x->m.want, x->m.got);
         }
         vv_page_put(p, "</tr>\n");

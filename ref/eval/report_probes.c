@@ -97,8 +97,9 @@ vv_status vv_probed_draw(vv_page *page, const vv_probed *base, const vv_probed *
     char caption[80];
     if (!own->present) return VV_OK;
     for (int64_t k = 0; k < n; k++) {
-        limit[0] = fmin(limit[0], 1 / (double)scene->depth[k]);
-        limit[1] = fmax(limit[1], 1 / (double)scene->depth[k]);
+        const double v = 1 / (double)scene->depth[k]; /* no fmin: gcc 12 for arm64 breaks down on it */
+        if (v < limit[0]) limit[0] = v;
+        if (v > limit[1]) limit[1] = v;
     }
     vv_page_put(page, "<div class=\"row\">\n");
     for (int k = 0; k < VV_REPORT_PROBES; k++) {

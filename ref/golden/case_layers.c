@@ -5,7 +5,9 @@
  * y cotangent. "values": {"x": [...]} gives an operand's numbers, all of them. "activation": true: operands but weights are copied
  * first, so that their gradients are those of activations, which are set, not those of parameters, which are added to. "magnitude":
  * {"x": 1} says how large the terms are of a gradient (or of y) that is truly zero, as a norm of one number has: its "scale". Feature
- * maps are [B,H,W,C] in the case's file, as in ops.h, and [B,C,H,W] in the recording. */
+ * maps are [B,H,W,C] in the case's file, as in ops.h, and [B,C,H,W] in the recording. Where the error of a float build has a proven
+ * bound, the entry says it ("bound"). */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,30 +152,32 @@ static vv_tensor *linear_cross_entropy(layer *l) /* weights: of the rows' terms 
 static const struct {
     const char *op;
     vv_tensor *(*build)(layer *l);
+    int sums; /* y and the gradients are sums of terms that are rounded so often before they are added; 0: they are not */
+    int ulp;                       /* y has at most so many units in the last place (backend.h); 0: not said */
     const char *operand[OPERANDS]; /* a ? before it: may be absent */
     const char *setting[8];
 } ops[] = {
-    {"linear", linear, {"x", "weight", "?bias", "?residual"}, {0}},
-    {"layernorm", layernorm, {"x", "weight", "bias"}, {"eps"}},
-    {"rmsnorm", rmsnorm, {"x", "weight"}, {"eps"}},
-    {"unit_rows", unit_rows, {"x"}, {"width"}},
-    {"silu_mul", silu_mul, {"gate", "up"}, {0}},
-    {"gelu_erf", gelu_erf, {"x"}, {0}},
-    {"gelu_quick", gelu_quick, {"x"}, {0}},
-    {"relu", relu, {"x"}, {0}},
-    {"sigmoid", sigmoid, {"x"}, {0}},
-    {"softplus", softplus, {"x"}, {0}},
-    {"batched_matmul", batched_matmul, {"a", "b"}, {0}},
-    {"conv2d", conv2d, {"x", "weight", "?bias"}, {"stride", "pad"}},
-    {"conv_transpose2d", conv_transpose2d, {"x", "weight", "?bias"}, {0}},
-    {"resize_bilinear", resize_bilinear, {"x"}, {"size", "align_corners"}},
-    {"rope", rope, {"x"}, {"positions", "coordinates", "heads", "width", "theta"}},
-    {"attention", attention, {"q", "?k", "?v"}, {"heads", "kv_heads", "cu_q", "cu_k", "scale", "causal"}},
-    {"gather_rows", gather_rows, {"x"}, {"index"}},
-    {"merge_rows", merge_rows, {"a", "b"}, {"index_a", "index_b"}},
-    {"add", add, {"x", "other"}, {0}},
-    {"scale", scale, {"x"}, {"factor"}},
-    {"linear_cross_entropy", linear_cross_entropy, {"x", "weight"}, {"target", "weights"}},
+    {"linear", linear, 1, 0, {"x", "weight", "?bias", "?residual"}, {0}},
+    {"layernorm", layernorm, 0, 0, {"x", "weight", "bias"}, {"eps"}},
+    {"rmsnorm", rmsnorm, 0, 0, {"x", "weight"}, {"eps"}},
+    {"unit_rows", unit_rows, 0, 0, {"x"}, {"width"}},
+    {"silu_mul", silu_mul, 0, 0, {"gate", "up"}, {0}},
+    {"gelu_erf", gelu_erf, 0, 0, {"x"}, {0}},
+    {"gelu_quick", gelu_quick, 0, 0, {"x"}, {0}},
+    {"relu", relu, 0, 0, {"x"}, {0}},
+    {"sigmoid", sigmoid, 0, 4, {"x"}, {0}},
+    {"softplus", softplus, 0, 8, {"x"}, {0}},
+    {"batched_matmul", batched_matmul, 1, 0, {"a", "b"}, {0}},
+    {"conv2d", conv2d, 1, 0, {"x", "weight", "?bias"}, {"stride", "pad"}},
+    {"conv_transpose2d", conv_transpose2d, 1, 0, {"x", "weight", "?bias"}, {0}},
+    {"resize_bilinear", resize_bilinear, 0, 0, {"x"}, {"size", "align_corners"}},
+    {"rope", rope, 0, 0, {"x"}, {"positions", "coordinates", "heads", "width", "theta"}},
+    {"attention", attention, 0, 0, {"q", "?k", "?v"}, {"heads", "kv_heads", "cu_q", "cu_k", "scale", "causal"}},
+    {"gather_rows", gather_rows, 1, 0, {"x"}, {"index"}},
+    {"merge_rows", merge_rows, 1, 0, {"a", "b"}, {"index_a", "index_b"}},
+    {"add", add, 1, 0, {"x", "other"}, {0}},
+    {"scale", scale, 2, 0, {"x"}, {"factor"}},
+    {"linear_cross_entropy", linear_cross_entropy, 0, 0, {"x", "weight"}, {"target", "weights"}},
 };
 enum { OPS = sizeof ops / sizeof *ops };
 
@@ -232,6 +236,116 @@ static void mark(vv_case *c, layer *l, const char *kind, const char *full, const
     if (size > 0) vv_record_mark(c->rec, kind, full, "scale", json_real(size));
 }
 
+/* ---- proven bounds -------------------------------------------------------------------------------------------------------------- */
+/* A sum of K products, in any order, fused with their additions or not, is off by at most K u / (1 - K u) sum |term| (Higham, Accuracy
+ * and Stability of Numerical Algorithms, 2nd edition, section 3.1), u = 2^-24. Of operations that are such sums, forward and backward,
+ * the layer runs twice more: on absolute values, cotangent included, which gives every sum |term|, and on ones, which gives every K. */
+typedef struct {
+    layer l;
+    vv_params ps;
+    vv_tensor *y;
+} rerun;
+
+static vv_real *host(const vv_tensor *x, int gradient, vv_error *err)
+{
+    vv_real *v = vv_calloc(x->n, sizeof *v);
+    if (v) vvb_download(v, gradient ? x->grad : vv_f(x), x->n * (int64_t)sizeof *v);
+    else (void)vv_no_memory(err, x->name);
+    return v;
+}
+
+static void turn(vv_real *v, int64_t n, int ones)
+{
+    for (int64_t i = 0; v && i < n; i++) v[i] = ones ? 1 : v[i] < 0 ? -v[i] : v[i];
+}
+
+static vv_status run_again(rerun *r, const vv_case *c, const layer *of, int op, int ones)
+{
+    layer *l = &r->l;
+    *l = (layer){.json = of->json, .t = vv_tape_new(&r->ps, VV_RECORD)};
+    snprintf(l->where, sizeof l->where, "%s", of->where);
+    if (!l->t) return vv_no_memory(&l->err, l->where);
+    for (int i = 0; i < OPERANDS && l->err.status == VV_OK; i++) {
+        const vv_tensor *x = of->param[i];
+        vv_real *v = x ? host(x, 0, &l->err) : NULL;
+        if (!v || !(l->in[i] = l->param[i] = vv_param_new(&r->ps, x->name, x->ndim, x->dim, &l->err))) {
+            free(v);
+            continue;
+        }
+        turn(v, x->n, ones);
+        vvb_upload(l->in[i]->data, v, x->n * (int64_t)sizeof *v);
+        free(v);
+    }
+    r->y = l->err.status == VV_OK ? ops[op].build(l) : NULL;
+    if (l->err.status != VV_OK || vv_tape_status(l->t, &l->err) != VV_OK) return l->err.status;
+    vv_real *w = vv_case_normals(c, "cotangent", 0, 1, r->y->n);
+    if (!w) return vv_no_memory(&l->err, l->where);
+    turn(w, r->y->n, ones);
+    vv_backward(l->t, vv_dot(l->t, NULL, r->y, vv_input(l->t, NULL, VV_REALS, r->y->ndim, r->y->dim, w)), 1);
+    free(w);
+    return vv_tape_status(l->t, &l->err);
+}
+
+static void end_again(rerun *r)
+{
+    vv_tape_free(r->l.t);
+    vv_params_free(&r->ps);
+    for (int k = 0; k < LISTS; k++) free(r->l.list[k]);
+}
+
+/* the bound of the RMS error of x, from the sums of |term| and their counts; rounded to three digits, upwards */
+static void mark_bound(vv_case *c, layer *l, const char *kind, const char *full, double squares, double most, int64_t n)
+{
+    const double u = 0x1p-24, bound = sqrt(squares / (double)vv_max(n, 1)) * u / (1 - most * u);
+    char text[32];
+    snprintf(text, sizeof text, "%.2e", 1.005 * bound);
+    if (bound > 0 && l->err.status == VV_OK) vv_record_mark(c->rec, kind, full, "bound", json_real(strtod(text, NULL)));
+}
+
+static void bound_sum(vv_case *c, layer *l, int op, const char *kind, const char *full, const vv_tensor *gauge,
+                      const vv_tensor *count)
+{
+    const int gradient = gauge->is_param;
+    vv_real *g = host(gauge, gradient, &l->err), *k = host(count, gradient, &l->err);
+    double squares = 0, most = 0;
+    for (int64_t i = 0; g && k && i < gauge->n; i++) {
+        const double rounded = fmax(1, fabs((double)k[i])) - 1 + ops[op].sums, e = rounded * (double)g[i];
+        squares += e * e;
+        most = fmax(most, rounded);
+    }
+    mark_bound(c, l, kind, full, squares, most, gauge->n);
+    free(g);
+    free(k);
+}
+
+static void bound_ulp(vv_case *c, layer *l, int op, const char *full, const vv_tensor *y)
+{
+    vv_real *v = host(y, 0, &l->err);
+    double squares = 0;
+    for (int64_t i = 0; v && i < y->n; i++) squares += (double)v[i] * (double)v[i];
+    const double units = 2.0 * ops[op].ulp; /* a unit in the last place is at most 2 u |y| */
+    mark_bound(c, l, "act", full, units * units * squares, 0, y->n);
+    free(v);
+}
+
+static void prove(vv_case *c, layer *l, int op, const vv_tensor *y)
+{
+    rerun gauge = {.y = NULL}, count = {.y = NULL};
+    char full[128];
+    snprintf(full, sizeof full, "%s.y", l->name);
+    if (ops[op].ulp) bound_ulp(c, l, op, full, y);
+    if (!ops[op].sums || l->err.status != VV_OK) return;
+    if (run_again(&gauge, c, l, op, 0) != VV_OK) l->err = gauge.l.err;
+    else if (run_again(&count, c, l, op, 1) != VV_OK) l->err = count.l.err;
+    else bound_sum(c, l, op, "act", full, gauge.y, count.y);
+    for (int i = 0; i < OPERANDS && l->err.status == VV_OK && l->param[i]; i++)
+        if (l->param[i]->has_grad)
+            bound_sum(c, l, op, is_weight(l->param[i]->name + strlen(l->name) + 1) ? "dw" : "dact", l->param[i]->name,
+                      gauge.l.param[i], count.l.param[i]);
+    end_again(&gauge);
+    end_again(&count);
+}
+
 static vv_status run_layer(vv_case *c, layer *l, vv_params *ps, int op)
 {
     VV_TRY(vv_json_bool(l->json, l->where, "activation", &l->activation, &l->err));
@@ -251,6 +365,7 @@ static vv_status run_layer(vv_case *c, layer *l, vv_params *ps, int op)
         vv_record_tensor(c->rec, kind, name, l->param[i], 1);
         mark(c, l, kind, name, operand, "required");
     }
+    if (l->err.status == VV_OK) prove(c, l, op, y);
     return l->err.status;
 }
 

@@ -87,6 +87,7 @@ static vv_status families(vv_suspect *s, vv_error *err)
     VV_TRY(vv_cause_linear(s, err));
     VV_TRY(vv_cause_rotary(s, err));
     VV_TRY(vv_cause_attention(s, err));
+    VV_TRY(vv_cause_adamw(s, err));
     VV_TRY(vv_cause_left_out(s, err));
     VV_TRY(vv_cause_layout(s, err));
     return vv_cause_factor(s, err);

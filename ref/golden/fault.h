@@ -10,8 +10,10 @@
  *   factor     a constant factor (-1, 1/N, sqrt(head size), a number of the case), and what number that is
  *   left out   the difference is a recorded tensor (a residual) or the same vector in each row (a bias)
  *   recomputed from the golden input: GELU (erf, tanh, quick), norms (unbiased variance, no mean, other eps), rotary embedding
- *              (neighbours for halves, other direction, axes exchanged), attention (across pictures, causal, unscaled), a square
- *              weight transposed; of activations also their gradients
+ *              (neighbours for halves, other direction, axes exchanged), attention of tower, decoder and mask head (across pictures,
+ *              causal or not, scale, key heads, axis of the softmax), positions of the mask head, the gate of the decoder, a square
+ *              weight transposed; of activations also their gradients; steps and moments of AdamW (betas, bias correction, eps,
+ *              decay, clipping)
  * A recomputation counts only where the same function, done right, reproduces the golden tensor. */
 #ifndef VV_GOLDEN_FAULT_H
 #define VV_GOLDEN_FAULT_H

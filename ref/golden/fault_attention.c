@@ -1,11 +1,10 @@
-/* Causes between a projection and the next: a square weight transposed, rotary embeddings, attention of the tower. Computed again from
- * golden tensors; what is right must reproduce the golden tensor first. */
+/* Causes between a projection and attention: a square weight transposed, positions, rotary embeddings. Computed again from golden tensors;
+ * what is right must reproduce the golden tensor first. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/elementary.h"
 #include "golden/fault_parts.h"
 
 static const double REPRODUCED = 1e-5, WORK = 5e8; /* multiplications that trying a cause may cost */
@@ -75,6 +74,53 @@ static vv_status with_weight(vv_suspect *s, const char *module, vv_error *err)
     return status;
 }
 
+/* ---- positions in front of a projection ------------------------------------------------------------------------------------ */
+/* The mask head adds a code of the place to what queries and keys are made of: q = (x + P) W^T + b. Without it g = r - P W^T, and where
+ * none is due but added g = r + P W^T. P repeats after e->n numbers: pixels of one picture, or all tokens. */
+static vv_status with_code(vv_suspect *s, const vv_golden_entry *e, const double *w, const char *what, vv_error *err)
+{
+    const int64_t width = e->ndim == 2 ? e->shape[1] : 0, rows = width > 0 ? e->n / width : 0;
+    double *code = NULL;
+    if (rows == 0 || s->rows % rows || e->sample) return VV_OK;
+    VV_TRY(vv_suspect_load(&code, s, e, err));
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (int64_t i = 0; i < s->n; i++) {
+            const double *x = code + i / s->cols % rows * width, *to = w + i % s->cols * width;
+            double sum = 0;
+            for (int64_t k = 0; k < width; k++) sum += x[k] * to[k];
+            s->work[i] = s->r[i] + sign * sum;
+        }
+        (void)vv_suspect_is(s, s->work, "%s (%s) is %s", what, e->name,
+                            sign < 0 ? "not added before the projection" : "added where none is due");
+    }
+    free(code);
+    return VV_OK;
+}
+
+static vv_status positions(vv_suspect *s, vv_error *err)
+{
+    static const char *const suffix[] = {"mask_decoder#tokens", "prompt_encoder.pe_layer"},
+                             *const what[] = {"the position of tokens", "the position of pixels"};
+    char name[VV_FAULT_TEXT];
+    const int stem = (int)strcspn(s->e->name, "#");
+    if (!strstr(s->e->name, "_proj")) return VV_OK;
+    snprintf(name, sizeof name, "%.*s.weight", stem, s->e->name);
+    for (int64_t i = 0; i < s->e - s->j->golden.entry; i++) {
+        const vv_golden_entry *e = &s->j->golden.entry[i];
+        const size_t n = strlen(e->name);
+        double *w = NULL;
+        int which = -1;
+        for (int k = 0; k < 2; k++)
+            if (n >= strlen(suffix[k]) && !strcmp(e->name + n - strlen(suffix[k]), suffix[k])) which = k;
+        if (which < 0 || e->kind != VV_KIND_ACT || e->ndim != 2) continue;
+        VV_TRY(vv_suspect_weight(&w, s, name, s->cols * e->shape[1], err));
+        const vv_status status = w ? with_code(s, e, w, what[which], err) : VV_OK;
+        free(w);
+        if (status != VV_OK) return status;
+    }
+    return VV_OK;
+}
+
 vv_status vv_cause_linear(vv_suspect *s, vv_error *err)
 {
     static const char *const parts[] = {"", ".proj", ".o_proj", ".out_proj"};
@@ -85,7 +131,7 @@ vv_status vv_cause_linear(vv_suspect *s, vv_error *err)
         snprintf(module, sizeof module, "%.*s%s", stem, s->e->name, parts[i]);
         VV_TRY(with_weight(s, module, err));
     }
-    return VV_OK;
+    return positions(s, err);
 }
 
 /* ---- rotary embeddings ----------------------------------------------------------------------------------------------------- */
@@ -147,124 +193,13 @@ vv_status vv_cause_rotary(vv_suspect *s, vv_error *err)
     VV_TRY(vv_suspect_load(&x, s, in, err));
     for (int64_t heads = 1; heads <= HEADS_MOST * 3; heads++) {
         const int64_t D = s->cols / heads;
-        if (s->cols % heads || D % 4 || D < 4 || !turns(s, x, D)) continue;
+        if (s->cols % heads || D % 2 || D < 2 || !turns(s, x, D)) continue;
         for (rotary k = ROTARY_NEIGHBOURS; k < ROTARIES; k++) {
+            if (k == ROTARY_AXES && D % 4) continue;
             for (int64_t i = 0; i < s->n; i += D) turn(s->work + i, x + i, s->r + i, D, k);
             (void)vv_suspect_is(s, s->work, "%s", words[k]);
         }
     }
     free(x);
     return VV_OK;
-}
-
-/* ---- attention of the tower ---------------------------------------------------------------------------------------------------- */
-typedef struct {
-    int across, causal; /* pictures see one another; only what came before */
-    int scale;          /* 0: 1/sqrt(D), 1: none, 2: 1/D */
-    const char *words;
-} way;
-
-static const way ways[] = {{0, 0, 0, NULL},
-                           {1, 0, 0, "attention goes across pictures, where each must see only itself"},
-                           {0, 1, 0, "attention is causal, where all tokens of a picture are due"},
-                           {0, 0, 1, "attention is not scaled by 1/sqrt(D)"},
-                           {0, 0, 2, "attention is scaled by 1/D, where 1/sqrt(D) is due"}};
-enum { WAYS = sizeof ways / sizeof *ways };
-
-/* one query of one head over keys [first, end) */
-static void query(double *out, const double *qkv, double *p, int64_t i, int64_t first, int64_t end, int64_t at,
-                  int64_t C, int64_t D, double scale)
-{
-    double top = -HUGE_VAL, sum = 0;
-    const double *q = qkv + i * 3 * C + at;
-    for (int64_t k = first; k < end; k++) {
-        p[k] = 0;
-        for (int64_t d = 0; d < D; d++) p[k] += q[d] * qkv[k * 3 * C + C + at + d];
-        p[k] *= scale;
-        top = fmax(top, p[k]);
-    }
-    for (int64_t k = first; k < end; k++) sum += p[k] = vv_exp(p[k] - top);
-    for (int64_t d = 0; d < D; d++) {
-        double o = 0;
-        for (int64_t k = first; k < end; k++) o += p[k] * qkv[k * 3 * C + 2 * C + at + d];
-        out[d] = o / sum;
-    }
-}
-
-static void attend(double *y, const double *qkv, double *p, const int64_t *begin, int64_t N, int64_t C, int64_t H,
-                   const way *w)
-{
-    const int64_t D = C / H;
-    const double scale = w->scale == 0 ? 1 / sqrt((double)D) : w->scale == 1 ? 1 : 1 / (double)D;
-    for (int64_t i = 0; i < N; i++) {
-        const int64_t first = w->across ? 0 : begin[i];
-        int64_t end = i + 1;
-        while (!w->causal && end < N && (w->across || begin[end] == first)) end++;
-        for (int64_t h = 0; h < H; h++) query(y + i * C + h * D, qkv, p, i, first, end, h * D, C, D, scale);
-    }
-}
-
-/* begin[i]: first token of the frame that token i belongs to; NULL: no grid of so many tokens */
-static vv_status frames(int64_t **begin, const vv_suspect *s, int64_t N, vv_error *err)
-{
-    const vv_golden *g = &s->j->golden;
-    *begin = NULL;
-    for (int64_t k = 0; k < g->n; k++) {
-        const vv_golden_entry *e = &g->entry[k];
-        double *thw = NULL;
-        if (e->kind != VV_KIND_IN || strcmp(e->name, "grid_thw") || e->n % 3) continue;
-        VV_TRY(vv_suspect_load(&thw, s, e, err));
-        int64_t at = 0;
-        if (!(*begin = vv_calloc(N, sizeof **begin))) {
-            free(thw);
-            return vv_no_memory(err, e->key);
-        }
-        for (int64_t i = 0; i < e->n; i += 3)
-            for (int64_t t = 0; t < (int64_t)thw[i] && at <= N; t++) {
-                const int64_t first = at;
-                for (int64_t m = (int64_t)(thw[i + 1] * thw[i + 2]); m > 0 && at <= N; m--, at++)
-                    if (at < N) (*begin)[at] = first;
-            }
-        free(thw);
-        if (at == N) return VV_OK;
-        free(*begin);
-        *begin = NULL;
-    }
-    return VV_OK;
-}
-
-static void try_heads(vv_suspect *s, const double *qkv, double *p, const int64_t *begin)
-{
-    const int64_t given = vv_suspect_config(s, "num_heads"), N = s->rows, C = s->cols;
-    for (int64_t H = given > 0 ? given : 1; H <= (given > 0 ? given : 16); H++) {
-        if (C % H) continue;
-        attend(s->work, qkv, p, begin, N, C, H, &ways[0]);
-        if (!(vv_distance(s->r, s->work, s->n) < REPRODUCED)) continue;
-        for (int k = 1; k < WAYS; k++) {
-            attend(s->work, qkv, p, begin, N, C, H, &ways[k]);
-            (void)vv_suspect_is(s, s->work, "%s", ways[k].words);
-        }
-        return;
-    }
-}
-
-vv_status vv_cause_attention(vv_suspect *s, vv_error *err)
-{
-    const char *mark = strstr(s->e->key, "#context");
-    char key[VV_FAULT_TEXT];
-    if (!mark || s->e->kind != VV_KIND_ACT || (double)s->rows * (double)s->n * WAYS * 2 > WORK) return VV_OK;
-    snprintf(key, sizeof key, "%.*s.qkv#rotated", (int)(mark - s->e->key), s->e->key);
-    const vv_golden_entry *in = vv_golden_find(&s->j->golden, key);
-    double *qkv = NULL;
-    int64_t *begin = NULL;
-    if (!in || in->sample || in->n != 3 * s->n) return VV_OK;
-    VV_TRY(vv_suspect_load(&qkv, s, in, err));
-    vv_status status = frames(&begin, s, s->rows, err);
-    double *p = vv_calloc(s->rows, sizeof *p);
-    if (status == VV_OK && !p) status = vv_no_memory(err, s->e->key);
-    if (status == VV_OK && begin) try_heads(s, qkv, p, begin);
-    free(p);
-    free(begin);
-    free(qkv);
-    return status;
 }

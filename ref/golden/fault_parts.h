@@ -40,5 +40,6 @@ vv_status vv_cause_norm(vv_suspect *s, vv_error *err) VV_MUST_USE;
 vv_status vv_cause_linear(vv_suspect *s, vv_error *err) VV_MUST_USE;
 vv_status vv_cause_rotary(vv_suspect *s, vv_error *err) VV_MUST_USE;
 vv_status vv_cause_attention(vv_suspect *s, vv_error *err) VV_MUST_USE;
+vv_status vv_cause_adamw(vv_suspect *s, vv_error *err) VV_MUST_USE;
 
 #endif

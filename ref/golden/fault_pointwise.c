@@ -64,9 +64,50 @@ static int one_input(vv_suspect *s, const double *x, const double *upstream)
     return right >= 0;
 }
 
+/* y = f(gate) up, of the decoder's MLP; exchanged: f(up) gate */
+static void gate(double *y, int k, const double *gate, const double *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = form[k].f(gate[i]) * up[i];
+}
+
+static void two_inputs(vv_suspect *s, const double *a, const double *b)
+{
+    int right = -1;
+    for (int k = 0; right < 0 && k < FORMS; k++) {
+        gate(s->work, k, a, b, s->n);
+        if (vv_distance(s->r, s->work, s->n) < REPRODUCED) right = k;
+    }
+    for (int k = 0; right >= 0 && k < FORMS; k++) {
+        if (k == right) continue;
+        gate(s->work, k, a, b, s->n);
+        (void)vv_suspect_is(s, s->work, "%s in the gate, where %s is due", form[k].name, form[right].name);
+    }
+    if (right < 0) return;
+    gate(s->work, right, b, a, s->n);
+    (void)vv_suspect_is(s, s->work, "gate_proj and up_proj are exchanged");
+}
+
+static vv_status gated(vv_suspect *s, vv_error *err)
+{
+    const int stem = (int)(strlen(s->e->key) - strlen("#gated"));
+    char key[VV_FAULT_TEXT];
+    double *x[2] = {NULL};
+    vv_status status = VV_OK;
+    for (int i = 0; i < 2 && status == VV_OK; i++) {
+        snprintf(key, sizeof key, "%.*s.%s", stem, s->e->key, i ? "up_proj" : "gate_proj");
+        const vv_golden_entry *e = vv_golden_find(&s->j->golden, key);
+        if (e && !e->sample && e->n == s->n) status = vv_suspect_load(&x[i], s, e, err);
+    }
+    if (x[0] && x[1]) two_inputs(s, x[0], x[1]);
+    free(x[0]);
+    free(x[1]);
+    return status;
+}
+
 static vv_status forward(vv_suspect *s, vv_error *err)
 {
     int done = 0;
+    if (strstr(s->e->name, "#gated")) return gated(s, err);
     const vv_golden_entry *in;
     for (int k = 0; !done && k < LOOK_BACK && (in = vv_suspect_before(s, VV_KIND_ACT, s->n, k)); k++) {
         double *x = NULL;

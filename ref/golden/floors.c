@@ -66,6 +66,9 @@ static vv_status measure_one(const floors *f, int64_t i, const measured *m, cons
         return vv_fail(err, VV_FILE,
                        "%s: %s: %s: it is the same number everywhere; give it a \"scale\" or the class EXACT",
                        f->truth.path, e->key, vv_verdict_name(VV_UNTRUSTED));
+    if (m->precision == VV_AS_FLOAT && e->bound > 0 && r.rel_rms * r.base > e->bound)
+        return vv_fail(err, VV_FILE, "%s: %s: expected an RMS error of at most %.3g, the proven bound; found %.3g",
+                       m->file.path, e->key, e->bound, r.rel_rms * r.base);
     vv_band *b = band_of(f, i, m->local, m->precision);
     b->lo = b->hi > 0 ? fmin(b->lo, r.rel_rms) : r.rel_rms;
     b->hi = fmax(b->hi, fmax(r.rel_rms, LEAST_FLOOR));

@@ -176,8 +176,8 @@ static vv_status read_decision(vv_golden_entry *e, const vv_st *st, const char *
 static vv_status read_fields(vv_golden_entry *e, const vv_st *st, const char *where, vv_error *err)
 {
     static const char *const keys[] = {
-        "key",       "class",        "required",    "output", "floor", "local", "bands", "scale",  "of", "rule",
-        "threshold", "alternatives", "local_bands", "sample", "shape", "rms",   "max",   "sha256", NULL};
+        "key",       "class",        "required",    "output", "floor", "local", "bands", "scale",  "of",    "rule",
+        "threshold", "alternatives", "local_bands", "sample", "shape", "rms",   "max",   "sha256", "bound", NULL};
     const char *class = "CHAIN";
     VV_TRY(vv_json_only(e->item, where, keys, err));
     VV_TRY(vv_json_string(e->item, where, "class", &class, err));
@@ -191,6 +191,7 @@ static vv_status read_fields(vv_golden_entry *e, const vv_st *st, const char *wh
     VV_TRY(vv_json_real(e->item, where, "floor", 0, HUGE_VAL, &e->band[0][VV_AS_FLOAT].hi, err));
     VV_TRY(vv_json_real(e->item, where, "local", 0, HUGE_VAL, &e->band[1][VV_AS_FLOAT].hi, err));
     VV_TRY(vv_json_real(e->item, where, "scale", 0, HUGE_VAL, &e->scale, err));
+    VV_TRY(vv_json_real(e->item, where, "bound", 0, HUGE_VAL, &e->bound, err));
     VV_TRY(read_bands(e, where, "bands", 0, err));
     VV_TRY(read_bands(e, where, "local_bands", 1, err));
     if (!(e->at = vv_st_find(st, e->key))) return vv_fail(err, VV_FILE, "%s: is not in the file", where);

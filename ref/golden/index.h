@@ -12,6 +12,7 @@
  *   "output"         true: belongs to the smallest scope
  *   "floor"          relative RMS at which correct float builds land; "local": the same with every tensor before it golden
  *   "bands"          {"tf32": [lo, hi], "bf16": ..., "fp16": ...}, "local_bands": the same of builds that round so
+ *   "bound"          proven: no correct float build has a larger RMS error (not relative), in whatever order it sums
  *   "scale"          relative RMS = RMS(got - want) / max(RMS(want), scale)
  *   "of", "rule"     of DISCRETE: the tensor that decides, and how: argmax, sign, threshold (at "threshold", default 0), median
  *   "alternatives"   other legal values behind a tie, as keys of tensors of the file
@@ -55,7 +56,7 @@ typedef struct {
     vv_golden_class class;
     int required, output;
     vv_band band[2][VV_PRECISIONS]; /* [1]: local */
-    double scale;
+    double scale, bound;            /* 0: none */
     const char *of;
     vv_rule rule;
     double threshold;

@@ -9,7 +9,7 @@
 #include "golden/mapping.h"
 #include "golden/record.h"
 
-static const double DEFAULT_MULTIPLE = 16;
+static const double DEFAULT_MULTIPLE = 13;
 enum { CONSTANT = 8 }; /* so many equal numbers may be an accident */
 
 const char *vv_verdict_name(vv_verdict v)
@@ -33,6 +33,11 @@ int vv_scope_parse(const char *name, vv_judge_scope *s)
 }
 
 double vv_multiple(const vv_judgement *x) { return x->measured && x->floor > 0 ? x->m.rel_rms / x->floor : NAN; }
+
+double vv_proven(const vv_judgement *x)
+{
+    return x->measured && x->entry->bound > 0 ? x->entry->bound / x->m.base : NAN;
+}
 
 const char *vv_index_text(const vv_golden_entry *e, int64_t flat, char *buf, size_t size)
 {

@@ -3,8 +3,8 @@
  *   EXACT      must be equal; what is no number (unknown labels) has equal bits.
  *   CHAIN      relative RMS (measure.h) at most  multiple * floor  for float, multiple * the band's upper end for tf32, bf16, fp16. A
  *              candidate whose metadata says "resync": "layer" computed each layer from golden inputs: "local" floors and bands.
- *              The default multiple 16 lies between right programs with other bits (at most 10.3 floors) and planted mistakes (the weakest
- *              at 16.4, the next at 54): golden/JUDGED.md.
+ *              The default multiple 13 is the geometric middle of right programs with other bits (at most 10.3 floors) and planted
+ *              mistakes (the weakest at 16.4, the next at 54): golden/JUDGED.md.
  *   DISCRETE   equal, or each differing element a tie: the values that decide it lie closer together in the golden file than the
  *              noise that is granted to them, multiple * floor * RMS of that tensor. Where such a tie has further consequences, the golden
  *              file has "alternatives"; all tensors of a task are judged by the same one, the one that fails least.
@@ -57,7 +57,7 @@ typedef struct {
 typedef struct {
     vv_precision precision;
     vv_judge_scope scope;
-    double multiple;  /* of the floor; 0: 16 */
+    double multiple;  /* of the floor; 0: 13 */
     double limit;     /* >= 0: one relative RMS for all CHAIN tensors instead; < 0: floors, without which is VV_FILE */
     int present;      /* judge only what the candidate holds: a required tensor may be absent */
     int ignore_extra; /* tensors of the candidate that the reference has not are no failure */
@@ -88,6 +88,8 @@ void vv_judged_free(vv_judged *j); /* zeroes it */
 
 /* rel_rms over the floor; NaN without one */
 double vv_multiple(const vv_judgement *x);
+/* the proven bound of a float build's relative RMS; NaN without one */
+double vv_proven(const vv_judgement *x);
 
 /* "[3,17]" of the flat index into buf; returns it. 200 bytes hold every index. */
 const char *vv_index_text(const vv_golden_entry *e, int64_t flat, char *buf, size_t size);

@@ -61,7 +61,7 @@ vv_status vv_measure_pair(vv_measure *m, const double *r, const double *g, int64
 {
     const double top = largest(r, g, n);
     double rr = 0, dd = 0, gg = 0, rg = 0;
-    *m = (vv_measure){.finite_r = 1, .finite_g = 1, .constant = 1, .cosine = 1};
+    *m = (vv_measure){.finite_r = 1, .finite_g = 1, .constant = 1, .cosine = 1, .base = 1};
     for (int64_t i = 0; i < n; i++) {
         const double d = fabs(g[i] - r[i]), a = top > 0 ? r[i] / top : 0, b = top > 0 ? g[i] / top : 0,
                      c = top > 0 ? d / top : 0;
@@ -84,8 +84,9 @@ vv_status vv_measure_pair(vv_measure *m, const double *r, const double *g, int64
     m->want = r[m->worst];
     m->got = g[m->worst];
     m->rms = rms >= 0 ? rms : top * sqrt(rr / (double)n);
-    const double base = fmax(m->rms, scale), rms_d = top * sqrt(dd / (double)n);
-    m->rel_rms = base > 0 ? rms_d / base : rms_d;
+    const double base = fmax(m->rms, scale);
+    m->base = base > 0 ? base : 1;
+    m->rel_rms = top * sqrt(dd / (double)n) / m->base;
     if (rr > 0 || gg > 0) m->cosine = rr > 0 && gg > 0 ? rg / (sqrt(rr) * sqrt(gg)) : 0;
     return m->finite_r && m->finite_g ? percentiles(m, r, g, n, err) : VV_OK;
 }

@@ -12,6 +12,7 @@ enum { VV_ULP_50, VV_ULP_99, VV_ULP_MAX, VV_ULPS };
 
 typedef struct {
     double rel_rms, max_abs, cosine, rms; /* rms: of r */
+    double base;                          /* what rel_rms is relative to; 1 where that would be 0 */
     double ulp[VV_ULPS];
     int64_t worst; /* index of the largest difference, or of the first number of g that is not finite */
     double want, got;

@@ -40,7 +40,7 @@ def add_options(p):
     p.add_argument("-p", "--precision", default="float", choices=PRECISIONS, help="judge by the floors (float) or bands of this precision")
     p.add_argument("-s", "--scope", default="update", choices=SCOPES, help="what must be there (default update: everything required)")
     p.add_argument("-m", "--map", help="mapping file, or the name of a shipped one (transformers, onnx, llama.cpp)")
-    p.add_argument("--multiple", type=positive, default=MULTIPLE, help="allowed multiple of the floor (default 16)")
+    p.add_argument("--multiple", type=positive, default=MULTIPLE, help="allowed multiple of the floor (default 13)")
     p.add_argument("--limit", type=float, help="allowed relative RMS instead")
     p.add_argument("--floors", help="file whose floors are used instead of the golden file's")
     p.add_argument("--present", action="store_true", help="judge only what the candidate holds")

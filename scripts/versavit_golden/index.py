@@ -16,7 +16,7 @@ KINDS = ("in", "w", "m", "v", "act", "loss", "dact", "dw", "dstep", "alt")
 EMULATED = ("tf32", "bf16", "fp16")
 PRECISIONS = ("float",) + EMULATED
 FIELDS = ("key", "class", "required", "output", "floor", "local", "bands", "scale", "of", "rule", "threshold", "alternatives",
-          "local_bands", "sample", "shape", "rms", "max", "sha256")
+          "local_bands", "sample", "shape", "rms", "max", "sha256", "bound")
 SAMPLES = 4096
 KEY = re.compile(r"(u[0-9]+/[^/]+)/(" + "|".join(KINDS) + r")/(.+)", re.DOTALL)
 
@@ -68,7 +68,7 @@ class Entry:
         if self.exactness not in CLASSES:
             self.bad("class", "one of " + ", ".join(CLASSES))
         self.required, self.output = self.field("required", bool, True), self.field("output", bool, False)
-        self.scale = self.number("scale")
+        self.scale, self.bound = self.number("scale"), self.number("bound")
         self.band = [{"float": (0.0, self.number(floor)), **self.read_bands(bands)}
                      for floor, bands in (("floor", "bands"), ("local", "local_bands"))]
         if self.key not in tensors:

@@ -9,7 +9,7 @@ from .mapping import Mapping
 from .measure import Measure, rms
 from .tensors import FileError, open_tensors
 
-MULTIPLE = 16.0
+MULTIPLE = 13.0
 NEAR = 5
 CONSTANT = 8  # so many equal numbers may be an accident
 SCOPES = ("outputs", "forward", "backward", "update")
@@ -60,6 +60,11 @@ class Judgement:
     def multiple(self):
         """The relative RMS over the floor; NaN without one."""
         return self.measure.rel_rms / self.floor if self.measure and self.floor > 0 else math.nan
+
+    @property
+    def proven(self):
+        """The proven bound of a float build's relative RMS; NaN without one."""
+        return self.entry.bound / self.measure.base if self.measure and self.entry.bound > 0 else math.nan
 
 
 def neighbours(j, want, got):

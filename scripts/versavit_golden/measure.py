@@ -8,6 +8,7 @@ class Measure:
     """reference, got: float64 of any shape, the same for both.
 
     rel_rms   RMS(got - reference) / max(RMS(reference), scale); RMS(got - reference) itself where both are 0
+    base      what rel_rms is relative to; 1 where that would be 0
     rms       of the reference, or of the whole that it is a sample of, when that is given
     cosine    of the two as vectors; 1 where both are 0
     ulp       |got - reference| in units of the last place of the reference as a float: median, 99th percentile, largest
@@ -17,7 +18,7 @@ class Measure:
 
     def __init__(self, reference, got, scale=0.0, rms=None):
         r, g = reference.reshape(-1), got.reshape(-1)
-        self.rel_rms, self.max_abs, self.cosine, self.rms, self.ulp = 0.0, 0.0, 1.0, 0.0, (0.0, 0.0, 0.0)
+        self.rel_rms, self.max_abs, self.cosine, self.rms, self.base, self.ulp = 0.0, 0.0, 1.0, 0.0, 1.0, (0.0, 0.0, 0.0)
         self.worst, self.want, self.got = 0, 0.0, 0.0
         self.finite_r, self.finite_g = bool(np.isfinite(r).all()), bool(np.isfinite(g).all())
         self.constant = bool((r == r[0]).all()) if r.size else True
@@ -49,8 +50,8 @@ class Measure:
         a, b, c = (r / top, g / top, d / top) if top > 0 else (np.zeros_like(r),) * 3
         rr, gg, dd = float(a @ a), float(b @ b), float(c @ c)
         self.rms = top * np.sqrt(rr / r.size) if rms is None else rms
-        base, rms_d = max(self.rms, scale), top * np.sqrt(dd / r.size)
-        self.rel_rms = float(rms_d / base if base > 0 else rms_d)
+        self.base = float(max(self.rms, scale)) or 1.0
+        self.rel_rms = float(top * np.sqrt(dd / r.size) / self.base)
         if rr > 0 or gg > 0:
             self.cosine = float(a @ b / (np.sqrt(rr) * np.sqrt(gg))) if rr > 0 and gg > 0 else 0.0
 

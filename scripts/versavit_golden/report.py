@@ -7,8 +7,8 @@ from . import fault
 from .index import sample_places
 
 FIRST_FAILURES = 10
-HEAD = ("verdict", "tensor", "floors", "rel rms", "limit", "max abs", "1-cosine", "ulp 50%", "ulp 99%", "ulp max")
-CSV = "key,verdict,floors,rel_rms,limit,floor,max_abs,cosine,ulp_50,ulp_99,ulp_max,worst,want,got\n"
+HEAD = ("verdict", "tensor", "floors", "rel rms", "floor", "limit", "proven", "max abs", "1-cosine", "ulp 50%", "ulp 99%", "ulp max")
+CSV = "key,verdict,floors,rel_rms,limit,floor,proven,max_abs,cosine,ulp_50,ulp_99,ulp_max,worst,want,got\n"
 
 
 def place(entry, flat):
@@ -51,7 +51,8 @@ def line(j):
     if m is None:
         return start
     floors = f"{j.multiple:8.3g}" if math.isfinite(j.multiple) else f"{'-':>8}"
-    numbers = " ".join(f"{x:9.2e}" for x in (m.rel_rms, j.limit, m.max_abs, 1 - m.cosine)) + " " + " ".join(f"{u:8.3g}" for u in m.ulp)
+    proven = f"{j.proven:9.2e}" if math.isfinite(j.proven) else f"{'-':>9}"
+    numbers = " ".join([f"{m.rel_rms:9.2e} {j.floor:9.2e} {j.limit:9.2e} {proven} {m.max_abs:9.2e} {1 - m.cosine:9.2e}"] + [f"{u:8.3g}" for u in m.ulp])
     other = f" (alternative {j.alternative})" if j.alternative else ""
     return f"{start}{floors} {numbers}  {bracketed(place(j.entry, m.worst))} {m.want:.9g} {m.got:.9g}{other}"
 
@@ -60,8 +61,8 @@ def table(r, everything):
     failing = [j for j in r.judgements if j.fails and j.verdict != "MISSING"]
     shown = r.judgements if everything else failing[:FIRST_FAILURES]
     if shown:
-        yield f"{HEAD[0]:<10} {HEAD[1]:<52} {HEAD[2]:>8} " + " ".join(f"{h:>9}" for h in HEAD[3:7]) + " " \
-            + " ".join(f"{h:>8}" for h in HEAD[7:]) + "  worst: index expected got"
+        yield f"{HEAD[0]:<10} {HEAD[1]:<52} {HEAD[2]:>8} " + " ".join(f"{h:>9}" for h in HEAD[3:9]) + " " \
+            + " ".join(f"{h:>8}" for h in HEAD[9:]) + "  worst: index expected got"
     for j in shown:
         yield line(j)
     if not everything and len(failing) > FIRST_FAILURES:
@@ -121,8 +122,8 @@ def comparison(j):
     if m is None:
         return {"key": j.key, "verdict": j.verdict, "reason": "" if j.verdict == "absent" else reason(j)}
     return {"key": j.key, "verdict": j.verdict, "rel_rms": number(m.rel_rms), "max_abs": number(m.max_abs), "cosine": number(m.cosine),
-            "limit": j.limit, "floor": j.floor, "floors": number(j.multiple), "ulp": [number(u) for u in m.ulp], "worst_index": m.worst,
-            "worst": place(j.entry, m.worst), "want": number(m.want), "got": number(m.got), "ties": j.ties, "alternative": j.alternative}
+            "limit": j.limit, "floor": j.floor, "floors": number(j.multiple), "proven": number(j.proven), "ulp": [number(u) for u in m.ulp],
+            "worst_index": m.worst, "worst": place(j.entry, m.worst), "want": number(m.want), "got": number(m.got), "ties": j.ties, "alternative": j.alternative}
 
 
 def as_json(r, *_):
@@ -143,9 +144,9 @@ def as_csv(r, *_):
     for j in r.judgements:
         m, cells = j.measure, [quoted(j.key), j.verdict]
         if m is None:
-            cells += [""] * 12
+            cells += [""] * 13
         else:
-            cells += [f"{j.multiple:.9g}" if math.isfinite(j.multiple) else "", f"{m.rel_rms:.9g}", f"{j.limit:.9g}", f"{j.floor:.9g}", f"{m.max_abs:.17g}",
+            cells += [f"{j.multiple:.9g}" if math.isfinite(j.multiple) else "", f"{m.rel_rms:.9g}", f"{j.limit:.9g}", f"{j.floor:.9g}", f"{j.proven:.9g}" if math.isfinite(j.proven) else "", f"{m.max_abs:.17g}",
                       f"{m.cosine:.9g}", *(f"{u:.9g}" for u in m.ulp), quoted(bracketed(place(j.entry, m.worst))), f"{m.want:.17g}", f"{m.got:.17g}"]
         out.append(",".join(cells) + "\n")
     return "".join(out)

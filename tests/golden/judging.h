@@ -74,4 +74,41 @@ static inline jd_outcome jd_judge(const vv_judge_options *o)
     return r;
 }
 
+static const vv_judge_options JD_BY_FLOORS = {.limit = -1, .ignore_extra = 1, .scope = VV_SCOPE_UPDATE};
+
+static inline void jd_with(double *to, int at, double value)
+{
+    memcpy(to, JD_R, sizeof JD_R);
+    to[at] = value;
+}
+
+/* tensor "a" on both sides; v NULL: not in the candidate. fields: of its entry, after the key */
+static inline void jd_one(const double *ref, const double *cand, const char *fields)
+{
+    char index[700];
+    snprintf(index, sizeof index, "[{\"key\":\"" JD_KEY "\"%s%s}]", *fields ? "," : "", fields);
+    jd_golden("ref", &(jd_tensor){JD_KEY, 2, {3, 4}, ref, NULL}, 1, index);
+    jd_candidate("cand", &(jd_tensor){JD_KEY, 2, {3, 4}, cand, NULL}, cand ? 1 : 0);
+}
+
+static inline void jd_expect_verdict(const vv_judge_options *o, vv_status status, vv_verdict v)
+{
+    jd_outcome r = jd_judge(o);
+    ck_assert_msg(r.status == status, "status %d, expected %d: %s", (int)r.status, (int)status, r.err.msg);
+    ck_assert_int_eq(r.j.n, 1);
+    ck_assert_str_eq(vv_verdict_name(r.j.at[0].verdict), vv_verdict_name(v));
+    ck_assert_int_eq(r.j.failed, status == VV_DIFFERS && v != VV_MISSING);
+    ck_assert_int_eq(r.j.missing, v == VV_MISSING);
+    ck_assert_int_eq(r.j.absent, v == VV_ABSENT);
+    ck_assert(r.j.first == (r.j.failed ? &r.j.at[0] : NULL) && r.j.first_missing == (r.j.missing ? &r.j.at[0] : NULL));
+    vv_judged_free(&r.j);
+}
+
+static inline void jd_expect(double limit, vv_status status, vv_verdict v)
+{
+    vv_judge_options o = JD_BY_FLOORS;
+    o.limit = limit;
+    jd_expect_verdict(&o, status, v);
+}
+
 #endif

@@ -39,6 +39,8 @@ static vv_status make(int n, vv_error *why)
     return vv_golden_floors(vvt_path("ref"), list, n, vvt_path("out"), why);
 }
 
+static void fresh(void) { remove(vvt_path("out")); }
+
 START_TEST(kinds)
 {
     vv_golden g;
@@ -147,7 +149,61 @@ START_TEST(refused)
 }
 END_TEST
 
-static void fresh(void) { remove(vvt_path("out")); }
+/* a candidate beyond a proven bound is no correct one; emulated ones have none */
+START_TEST(proven)
+{
+    vv_error why = {0};
+    jd_golden("ref", &(jd_tensor){"u1/t/act/a", 2, {3, 4}, JD_R, NULL}, 1,
+              "[{\"key\":\"u1/t/act/a\",\"bound\":1e-5,\"scale\":50}]");
+    candidate(0, 0.99e-5 * sqrt(12), NULL, NULL);
+    candidate(1, 1, "bf16", NULL);
+    VVT_OK(make(2, err));
+    vv_judged j;
+    const vv_judge_options o = {.limit = -1, .ignore_extra = 1};
+    VVT_OK(vv_judge(&j, vvt_path("out"), path[0], &o, err));
+    ck_assert_double_eq_tol(vv_proven(&j.at[0]), 1e-5 / 50, 1e-12);
+    vv_judged_free(&j);
+    fresh();
+    candidate(0, 1.01e-5 * sqrt(12), NULL, "layer");
+    vvt_expect_error(&why, make(2, &why), VV_FILE, "c0", "act/a", "proven bound", (char *)NULL);
+}
+END_TEST
+
+/* Of golden/layers no floor lies above its bound, and the bound of the first layer, y = x w^T + b with 8 terms, is its naive formula. */
+START_TEST(bounds_of_layers)
+{
+    vv_golden g;
+    int64_t known = 0;
+    VVT_OK(vv_golden_open(&g, "golden/layers", err));
+    for (int64_t i = 0; i < g.n; i++) {
+        const vv_golden_entry *e = &g.entry[i];
+        double *v = NULL, squares = 0;
+        if (e->bound == 0) continue;
+        known++;
+        VVT_OK(vv_golden_doubles(&v, &g, e->at, err));
+        for (int64_t k = 0; k < e->n; k++) squares += v[k] * v[k];
+        free(v);
+        const double rms = sqrt(squares / (double)e->n), most = 1.005 * e->bound / (rms > e->scale ? rms : e->scale);
+        ck_assert_msg(e->band[0][VV_AS_FLOAT].hi <= most && e->band[1][VV_AS_FLOAT].hi <= most,
+                      "%s: floor %g, bound %g", e->key, e->band[0][VV_AS_FLOAT].hi, most); /* both have three digits */
+    }
+    ck_assert_int_ge(known, 60);
+    double *x = NULL, *w = NULL, *b = NULL, squares = 0;
+    VVT_OK(vv_golden_doubles(&x, &g, vv_st_find(g.st, "u1/layers/in/linear.0.x"), err));
+    VVT_OK(vv_golden_doubles(&w, &g, vv_st_find(g.st, "u1/layers/w/linear.0.weight"), err));
+    VVT_OK(vv_golden_doubles(&b, &g, vv_st_find(g.st, "u1/layers/w/linear.0.bias"), err));
+    for (int r = 0; r < 5; r++)
+        for (int o = 0; o < 3; o++) {
+            double sum = fabs(b[o]);
+            for (int i = 0; i < 7; i++) sum += fabs(x[r * 7 + i] * w[o * 7 + i]);
+            squares += 64 * sum * sum;
+        }
+    const double want = 0x1p-24 * sqrt(squares / 15);
+    ck_assert_double_eq_tol(vv_golden_find(&g, "u1/layers/act/linear.0.y")->bound, 1.005 * want, 0.005 * want);
+    free(x), free(w), free(b);
+    vv_golden_close(&g);
+}
+END_TEST
 
 static Suite *suite(void)
 {
@@ -157,6 +213,8 @@ static Suite *suite(void)
     tcase_add_test(tc, kinds);
     tcase_add_test(tc, steps);
     tcase_add_test(tc, refused);
+    tcase_add_test(tc, proven);
+    tcase_add_test(tc, bounds_of_layers);
     return s;
 }
 VVT_MAIN(suite)

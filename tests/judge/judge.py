@@ -11,7 +11,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 RULES = ("cosine", "torch", "onnx", "ggml", "llm.c", "numpy")
 BAD = {"FAIL", "MISSING", "SHAPE", "NOT_FINITE", "DUPLICATE", "MISSHAPEN", "NOT FINITE"}
-MULTIPLE = float(os.environ.get("JUDGE_MULTIPLE", "16"))
+MULTIPLE = float(os.environ.get("JUDGE_MULTIPLE", "13"))
 
 
 def need(name):

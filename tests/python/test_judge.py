@@ -57,9 +57,9 @@ class Judging(unittest.TestCase):
 
     def test_limits(self):
         for relative, options, verdict in (
-                (15.9e-7, {}, "PASS"), (16.1e-7, {}, "FAIL"), (2.9e-7, {"multiple": 3}, "PASS"), (3.1e-7, {"multiple": 3}, "FAIL"),
-                (0.9e-3, {"limit": 1e-3}, "PASS"), (1.1e-3, {"limit": 1e-3}, "FAIL"), (15.9 * 4e-3, {"precision": "bf16"}, "PASS"),
-                (16.1 * 4e-3, {"precision": "bf16"}, "FAIL"), (16.1 * 5e-4, {"precision": "tf32"}, "FAIL")):
+                (12.9e-7, {}, "PASS"), (13.1e-7, {}, "FAIL"), (2.9e-7, {"multiple": 3}, "PASS"), (3.1e-7, {"multiple": 3}, "FAIL"),
+                (0.9e-3, {"limit": 1e-3}, "PASS"), (1.1e-3, {"limit": 1e-3}, "FAIL"), (12.9 * 4e-3, {"precision": "bf16"}, "PASS"),
+                (13.1 * 4e-3, {"precision": "bf16"}, "FAIL"), (13.1 * 5e-4, {"precision": "tf32"}, "FAIL")):
             self.assertEqual(self.check({BLOCK: self.off_by(BLOCK, relative)}, **options)[BLOCK], verdict, (relative, options))
         self.assertEqual(self.judged.first.key, BLOCK)
         with self.assertRaisesRegex(FileError, "expected a band of fp16"):
@@ -132,8 +132,8 @@ class Judging(unittest.TestCase):
         self.assertEqual(wrong[BLOCK], "FAIL")  # what is there is judged, wherever it lies
 
     def test_scale(self):
-        self.assertEqual(self.check({BIAS: np.full(16, 0.5 * 15.9e-7)})[BIAS], "PASS")
-        self.assertEqual(self.check({BIAS: np.full(16, 0.5 * 16.1e-7)})[BIAS], "FAIL")
+        self.assertEqual(self.check({BIAS: np.full(16, 0.5 * 12.9e-7)})[BIAS], "PASS")
+        self.assertEqual(self.check({BIAS: np.full(16, 0.5 * 13.1e-7)})[BIAS], "FAIL")
         del self.entry(BIAS)["scale"]
         self.assertEqual(self.check({BIAS: np.zeros(16)})[BIAS], "UNTRUSTED")
 

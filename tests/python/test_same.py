@@ -90,7 +90,7 @@ def options(rng, golden):
     words, chosen = ["--present"] * int(rng.random() < 0.3), {}
     chosen["present"] = bool(words)
     known = [p for p in ("float", "bf16", "tf32", "fp16") if all(e.band[0].get(p, (0, 0))[1] > 0 for e in golden.entries if e.exactness == "CHAIN" and e.kind != "alt")]
-    for name, values in (("precision", known or ["float"]), ("scope", ["outputs", "forward", "backward", "update"]), ("multiple", [1.0, 3.5, 16.0, 300.0])):
+    for name, values in (("precision", known or ["float"]), ("scope", ["outputs", "forward", "backward", "update"]), ("multiple", [1.0, 3.5, 13.0, 300.0])):
         if rng.random() < 0.5:
             chosen[name] = str(rng.choice(values)) if name != "multiple" else float(rng.choice(values))
             words += ["--" + name, str(chosen[name])]

@@ -166,7 +166,8 @@ static void multiply(const char *function, const windows *g, const kernel *w, co
  * once, with zeros around: the numbers of a window's row lie together there, and neighbours overlap. y and dx are sums
  * over the numbers of a window, a result for each window; dw sums over the windows, a result for each number:
  *   c[i,n] += sum_{u<U, t<T} a[i ai + u au + t at] b[u T + t, n]
- * It pays where the compiler has registers of 8 numbers: elsewhere the library, which looks for them itself, is faster. */
+ * It pays where the compiler has registers of 8 numbers: elsewhere a BLAS, which looks for them itself, is faster. Without a BLAS
+ * it is always done, so that the bits are the same on every processor. */
 typedef struct {
     int64_t U, T, ai, au, at;
 } strides;
@@ -206,7 +207,7 @@ enum { THIN = 32 }; /* channels; wider products are worth the copying */
 
 static int is_thin(int64_t C, int64_t N)
 {
-#ifdef __AVX__
+#if defined __AVX__ || !defined VV_CBLAS
     return C <= THIN && N <= THIN && N % (int64_t)(NARROW / sizeof(vv_real)) == 0;
 #else
     (void)C, (void)N;
