@@ -5,6 +5,7 @@
 #   ARCH=native|        empty builds for every processor of the architecture
 #   SAN=1               address and undefined-behaviour sanitizers
 #   BACKEND=cpu|PATH.a  an archive whose vvb_ functions replace those of the CPU backend, one by one
+#   BACKEND=cuda        the GPU (ref/backend/cuda/cuda.mk); cuda-standin: its files run on the processor, for tests
 #   WERROR=1            warnings are errors
 
 REAL    ?= float
@@ -21,17 +22,17 @@ endif
 ifeq ($(filter $(BLAS),openblas none accelerate other),)
 $(error BLAS=$(BLAS): expected openblas, none, accelerate or other)
 endif
-ifeq ($(BACKEND),cuda)
-$(error BACKEND=cuda: the CUDA backend is not part of this version; expected cpu or the path of an archive (.a))
-endif
-ifneq ($(BACKEND),cpu)
+CUDA := $(filter cuda cuda-standin,$(BACKEND))
+ifneq ($(CUDA),)
+override BLAS := none
+else ifneq ($(BACKEND),cpu)
 ifeq ($(wildcard $(BACKEND)),)
-$(error BACKEND=$(BACKEND): no such archive; expected cpu or the path of an archive (.a))
+$(error BACKEND=$(BACKEND): no such archive; expected cpu, cuda, cuda-standin or the path of an archive (.a))
 endif
 endif
 
 CC_NAME := $(notdir $(firstword $(CC)))
-FLAVOUR := $(REAL)-$(BLAS)$(if $(ARCH),,-portable)$(if $(SAN),-san)$(if $(filter gcc,$(CC_NAME)),,-$(CC_NAME))$(if $(filter cpu,$(BACKEND)),,-$(basename $(notdir $(BACKEND))))
+FLAVOUR := $(REAL)-$(or $(CUDA),$(BLAS))$(if $(ARCH),,-portable)$(if $(SAN),-san)$(if $(filter gcc,$(CC_NAME)),,-$(CC_NAME))$(if $(filter cpu $(CUDA),$(BACKEND)),,-$(basename $(notdir $(BACKEND))))
 BUILD   := $(if $(filter float-openblas,$(FLAVOUR)),build,build/$(FLAVOUR))
 
 # ---- flags ------------------------------------------------------------------------------------------------------
@@ -59,13 +60,16 @@ LDLIBS   += $(or $(BLAS_LIBS),-lcblas)
 endif
 CPPFLAGS += -DVV_BLAS_NAME='"$(BLAS)"'
 whole_archive = $(if $(filter Darwin,$(shell uname)),-Wl$(comma)-force_load$(comma)$(1),-Wl$(comma)--whole-archive $(1) -Wl$(comma)--no-whole-archive)
+ifneq ($(CUDA),)
+include ref/backend/cuda/cuda.mk
+endif
 ifneq ($(BACKEND),cpu)
 BACKEND_LINK := $(call whole_archive,$(BACKEND)) $(BACKEND_LIBS)
 endif
 
 # ---- library and command ----------------------------------------------------------------------------------------
 CLI_SRC := $(sort $(wildcard ref/cli/*.c))
-LIB_SRC := $(sort $(wildcard ref/*.c) $(filter-out $(CLI_SRC),$(wildcard ref/*/*.c ref/backend/cpu/*.c)))
+LIB_SRC := $(sort $(wildcard ref/*.c) $(filter-out $(CLI_SRC),$(wildcard ref/*/*.c $(if $(CUDA),,ref/backend/cpu/*.c))))
 obj      = $(1:%.c=$(BUILD)/obj/%.o)
 LIB     := $(BUILD)/libversavit.a
 COMMAND := $(BUILD)/versavit

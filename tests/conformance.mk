@@ -34,7 +34,7 @@ define write_own
     if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 endef
 .PHONY: conformance-own
-$(BUILD)/conformance/own.c: conformance-own
+$(BUILD)/conformance/own.c: conformance-own $(filter-out cpu,$(BACKEND))
 	$(call write_own,$(filter-out cpu,$(BACKEND)))
 $(BUILD)/obj/conformance/%.o: $(BUILD)/conformance/%.c
 	@mkdir -p $(@D)

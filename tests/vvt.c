@@ -5,9 +5,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/backend.h"
+
+/* A backend that cannot start here (a GPU's without a GPU) is not judged. */
+int vvt_no_backend(void)
+{
+    (void)vvb_get_info();
+    const char *what = vvb_error();
+    if (what) printf("skipped: %s\n", what);
+    return what != NULL;
+}
+
 int vvt_run(Suite *s)
 {
     SRunner *r = srunner_create(s);
+    if (vvt_no_backend()) {
+        srunner_free(r);
+        return VVT_SKIPPED;
+    }
     srunner_set_fork_status(r, CK_NOFORK);
     srunner_run_all(r, CK_ENV);
     const int failed = srunner_ntests_failed(r), run = srunner_ntests_run(r);
@@ -77,6 +92,15 @@ const char *vvt_root(const char *name)
     const char *root = getenv("VVT_ROOT");
     return join(root ? root : ".", name);
 }
+
+vv_real vvt_get(const void *x, int64_t i)
+{
+    vv_real v = 0;
+    vvb_download(&v, (const vv_real *)x + i, sizeof v);
+    return v;
+}
+
+void vvt_set(void *x, int64_t i, vv_real v) { vvb_upload((vv_real *)x + i, &v, sizeof v); }
 
 const char *vvt_write(const char *name, const void *bytes, size_t n)
 {

@@ -9,8 +9,11 @@
 
 #include "base/base.h"
 
-/* Runs the suite in this process (OpenMP regions and fork do not mix), prints Check's closing line, 0 when all passed. */
+/* Runs the suite in this process (OpenMP regions and fork do not mix), prints Check's closing line, 0 when all passed, VVT_SKIPPED
+ * when the backend cannot start here. */
+enum { VVT_SKIPPED = 77 };
 int vvt_run(Suite *s);
+int vvt_no_backend(void);
 #define VVT_MAIN(suite_fn)                                                                                             \
     int main(void) { return vvt_run(suite_fn()); }
 
@@ -23,6 +26,10 @@ const char *vvt_tmpdir(void);
 const char *vvt_path(const char *name);
 /* The folder of the project's sources (VVT_ROOT, or the current folder). */
 const char *vvt_root(const char *name);
+
+/* One number of the backend's memory, which the host does not read itself. */
+vv_real vvt_get(const void *x, int64_t i);
+void vvt_set(void *x, int64_t i, vv_real v);
 
 /* Writes bytes to vvt_path(name) and returns that path. */
 const char *vvt_write(const char *name, const void *bytes, size_t n);

@@ -6,22 +6,24 @@ typedef struct {
     double hi, lo;
 } pair;
 
-static pair sum(double a, double b)
+VV_ON_DEVICE static pair sum(double a, double b)
 {
     const double s = a + b, t = s - a;
-    return (pair){s, (a - (s - t)) + (b - t)};
+    const pair r = {s, (a - (s - t)) + (b - t)};
+    return r;
 }
 
-static pair product(double a, double b)
+VV_ON_DEVICE static pair product(double a, double b)
 {
     const double split = 0x1p27 + 1, sa = split * a, sb = split * b;
     const double ah = sa - (sa - a), al = a - ah, bh = sb - (sb - b), bl = b - bh;
     const double p = a * b;
-    return (pair){p, ((ah * bh - p) + ah * bl + al * bh) + al * bl};
+    const pair r = {p, ((ah * bh - p) + ah * bl + al * bh) + al * bl};
+    return r;
 }
 
 /* ---- log ---- (vv_log_scaled: see the header) ---------------------------------------------------------------- */
-double vv_log(double x)
+VV_ON_DEVICE double vv_log(double x)
 {
     if (x != x || x == HUGE_VAL) return x;
     if (x <= 0) return x < 0 ? vv_from_bits(0x7ff8000000000000) : -HUGE_VAL;
@@ -33,7 +35,7 @@ double vv_log(double x)
  * a factor 2, or n = 0); the next two subtractions keep their rounding errors in tail. No double up to 2^21 comes nearer
  * to a multiple of pi/2 than about 2^-60, and the error left is n 2^-149 + 2^-128: r + tail has over 60 good bits.
  * Returns n mod 4.                                                                                                    */
-static unsigned reduce(double x, double *r, double *tail)
+VV_ON_DEVICE static unsigned reduce(double x, double *r, double *tail)
 {
     const double shifted = x * VV_2OPI + VV_SHIFT, n = shifted - VV_SHIFT;
     const pair a = sum(x - n * VV_PIO2_1, -(n * VV_PIO2_2));
@@ -46,7 +48,7 @@ static unsigned reduce(double x, double *r, double *tail)
 
 /* sin(r + tail), |r| <= pi/4: r + (r z q + tail cos r), cos r = 1 - z/2 enough. The bracket is at most 0.08.
  * Error: 1/2 (sum) + 0.06 each for r z, its product with q, q, 0.08 for z, and 0.03 = 0.8 ulp.                         */
-static double sin_kernel(double r, double tail)
+VV_ON_DEVICE static double sin_kernel(double r, double tail)
 {
     const double z = r * r;
     return r + (r * z * vv_sin_q(z) + tail * (1 - 0.5 * z));
@@ -54,13 +56,13 @@ static double sin_kernel(double r, double tail)
 
 /* cos(r + tail) = 1 - z/2 + z^2 q - r tail. w = 1 - z/2 is rounded; (1 - w) - z/2 is what it lost, exactly. The result is
  * at least 0.7. Error: 1/2 (sum) + 1/4 (z, halved) + 0.07 (z^2 q < 0.016) = 0.82 ulp.                                  */
-static double cos_kernel(double r, double tail)
+VV_ON_DEVICE static double cos_kernel(double r, double tail)
 {
     const double z = r * r, h = 0.5 * z, w = 1 - h;
     return w + (((1 - w) - h) + (z * z * vv_cos_q(z) - r * tail));
 }
 
-double vv_sin(double x)
+VV_ON_DEVICE double vv_sin(double x)
 {
     if (fabs(x) < 0x1p-27) return x; /* also keeps the sign of zero */
     if (!(fabs(x) <= 0x1p21)) return vv_from_bits(0x7ff8000000000000);
@@ -70,7 +72,7 @@ double vv_sin(double x)
     return n & 2 ? -y : y;
 }
 
-double vv_cos(double x)
+VV_ON_DEVICE double vv_cos(double x)
 {
     if (!(fabs(x) <= 0x1p21)) return vv_from_bits(0x7ff8000000000000);
     double r, tail;
@@ -84,7 +86,7 @@ double vv_cos(double x)
  * most 1/100 of it and needs no more than double: its four roundings are below 2^-58 of the logarithm. exp adds 1 ulp, the
  * correction by the low part half of one. Relative error: 4e-16 + |y log x| 2^-58; the results of theta^(-k/F) with
  * theta <= 10^7 are right to 5e-16, the largest and smallest doubles to 3e-15.                                        */
-double vv_pow(double x, double y)
+VV_ON_DEVICE double vv_pow(double x, double y)
 {
     if (!(x > 0 && x < HUGE_VAL && fabs(y) < HUGE_VAL)) return vv_from_bits(0x7ff8000000000000);
     if (x == 1) return 1;

@@ -21,41 +21,46 @@
 #include <string.h>
 
 #include "base/base.h"
+
+/* In front of every function here and in elementary.c: a backend that compiles them for its device too defines it first. */
+#ifndef VV_ON_DEVICE
+#define VV_ON_DEVICE
+#endif
 #include "base/elementary_tables.h"
 
 #if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
 #error "elementary.h needs IEEE 754 arithmetic in the precision that is written: no -ffast-math, no x87"
 #endif
 
-double vv_log(double x);           /* log(+-0) = -inf, log(x < 0) = NaN        */
-double vv_sin(double x);           /* |x| <= 2^21, NaN beyond                  */
-double vv_cos(double x);           /* the same                                 */
-double vv_pow(double x, double y); /* 0 < x < inf, y finite; NaN for all else  */
+VV_ON_DEVICE double vv_log(double x);           /* log(+-0) = -inf, log(x < 0) = NaN        */
+VV_ON_DEVICE double vv_sin(double x);           /* |x| <= 2^21, NaN beyond                  */
+VV_ON_DEVICE double vv_cos(double x);           /* the same                                 */
+VV_ON_DEVICE double vv_pow(double x, double y); /* 0 < x < inf, y finite; NaN for all else  */
 
 /* ---- numbers and their bits ------------------------------------------------------------------------------------- */
 
-static inline uint64_t vv_bits(double x)
+VV_ON_DEVICE static inline uint64_t vv_bits(double x)
 {
     uint64_t u;
     memcpy(&u, &x, sizeof u);
     return u;
 }
 
-static inline double vv_from_bits(uint64_t u)
+VV_ON_DEVICE static inline double vv_from_bits(uint64_t u)
 {
     double x;
     memcpy(&x, &u, sizeof x);
     return x;
 }
 
-static inline uint32_t vv_bitsf(float x)
+VV_ON_DEVICE static inline uint32_t vv_bitsf(float x)
 {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
     return u;
 }
 
-static inline float vv_from_bitsf(uint32_t u)
+VV_ON_DEVICE static inline float vv_from_bitsf(uint32_t u)
 {
     float x;
     memcpy(&x, &u, sizeof x);
@@ -63,7 +68,7 @@ static inline float vv_from_bitsf(uint32_t u)
 }
 
 /* The magnitude of a (not negative, not NaN) with the sign of s. */
-static inline double vv_with_sign(double a, double s)
+VV_ON_DEVICE static inline double vv_with_sign(double a, double s)
 {
     return vv_from_bits(vv_bits(a) | (vv_bits(s) & 0x8000000000000000u));
 }
@@ -81,7 +86,7 @@ static inline double vv_with_sign(double a, double s)
  * 2^n is applied as two factors: the first product is exact, the second rounds once, and only if the result is subnormal
  * (where 1 + s has bits to spare) or overflows. Arguments beyond the range of the result and NaN are computed as 0 and
  * replaced at the end, which also keeps the processor off its slow path for vanishing results.                         */
-static inline float vv_expf(float x)
+VV_ON_DEVICE static inline float vv_expf(float x)
 {
     const float v = x >= -104.0f && x <= 89.0f ? x : 0.0f;
     const float shifted = v * VV_LOG2EF + VV_SHIFTF;
@@ -101,7 +106,7 @@ typedef struct {
     uint64_t n; /* modulo 2^64 */
 } vv_exp_parts;
 
-static inline vv_exp_parts vv_exp_split(double x, double tail)
+VV_ON_DEVICE static inline vv_exp_parts vv_exp_split(double x, double tail)
 {
     const double shifted = x * VV_LOG2E + VV_SHIFT;
     const double n = shifted - VV_SHIFT;
@@ -111,7 +116,7 @@ static inline vv_exp_parts vv_exp_split(double x, double tail)
     return e;
 }
 
-static inline double vv_exp(double x)
+VV_ON_DEVICE static inline double vv_exp(double x)
 {
     const vv_exp_parts e = vv_exp_split(x >= -746.0 && x <= 710.0 ? x : 0.0, 0.0);
     const uint64_t half = (e.n + 2046u) >> 1;
@@ -121,7 +126,7 @@ static inline double vv_exp(double x)
 
 /* ---- log --------------------------------------------------------------------------------------------------------
  * x = 2^k m, m in [sqrt 1/2, sqrt 2), of a normal x > 0 that stands for 2^-scale x.                                   */
-static inline double vv_mantissa(double x, int scale, double *k)
+VV_ON_DEVICE static inline double vv_mantissa(double x, int scale, double *k)
 {
     const uint64_t sqrt_half = 0x3fe6a09e667f3bcd, one = 0x3ff0000000000000, fraction = 0x000fffffffffffff;
     const uint64_t u = vv_bits(x) + (one - sqrt_half);
@@ -133,7 +138,7 @@ static inline double vv_mantissa(double x, int scale, double *k)
  * log m = 2 s + s z q = f - (f^2/2 - s (f^2/2 + z q)),  because 2 s = f - s f and s f = f^2/2 - s f^2/2.
  * So f enters without error, and what is subtracted from it is at most 0.07 where |log x| is below 1/2 and 0.09 else.
  * Error: 1/2 (last sum) + 1/4 (f minus the small terms, when k = +-1) + 2 * 0.09 at most: below 0.95 ulp.             */
-static inline double vv_log_scaled(double x, int scale)
+VV_ON_DEVICE static inline double vv_log_scaled(double x, int scale)
 {
     double k;
     const double f = vv_mantissa(x, scale, &k) - 1;
@@ -143,13 +148,13 @@ static inline double vv_log_scaled(double x, int scale)
 
 /* log(1 + e), 0 <= e <= 1. 1 + e loses the last places of a small e; with u the rounded sum, log(1 + e) = e log(u) / (u - 1) does
  * not: the quotient hardly changes with u, and u - 1 is exact. In units of 2^-53: the quotient's place 1/2, log 2, division 1, product 1. */
-static inline double vv_log_1_plus(double e)
+VV_ON_DEVICE static inline double vv_log_1_plus(double e)
 {
     const double u = 1 + e, y = vv_log_scaled(u, 0) * (e / (u - 1));
     return u == 1 ? e : y;
 }
 
-static inline vv_real vv_exp_real(vv_real x)
+VV_ON_DEVICE static inline vv_real vv_exp_real(vv_real x)
 {
 #ifdef VV_DOUBLE
     return vv_exp(x);
@@ -160,7 +165,7 @@ static inline vv_real vv_exp_real(vv_real x)
 
 /* exp(x) for x <= 88 (float) or 709 (double), where 2^n is one factor: 2/3 of the time. Results below the smallest normal
  * number are 0. Otherwise the same bits as vv_exp_real.                                                                  */
-static inline vv_real vv_exp_bounded(vv_real x)
+VV_ON_DEVICE static inline vv_real vv_exp_bounded(vv_real x)
 {
 #ifdef VV_DOUBLE
     const double v = x < -708.0 ? -708.0 : x;
@@ -180,7 +185,7 @@ static inline vv_real vv_exp_bounded(vv_real x)
 
 /* The logistic function 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)): the form whose exp cannot overflow.
  * In units of u = half an ulp of 1: 2 (exp) + 1 (sum) + 1 (quotient), and an ulp is at least u: below 4 ulp.           */
-static inline vv_real vv_sigmoid_real(vv_real x)
+VV_ON_DEVICE static inline vv_real vv_sigmoid_real(vv_real x)
 {
     const vv_real e = vv_exp_real(x < 0 ? x : -x);
     return (x < 0 ? e : 1) / (1 + e);
@@ -192,7 +197,7 @@ static inline vv_real vv_sigmoid_real(vv_real x)
  * Otherwise 1 - 2 / (exp(2x) + 1), where the fraction Q is below 0.41 and the result above 1/2. d + lo is the denominator,
  * 2 / (d + lo) = Q - Q^2 lo / 2, and y + rest = 1 - Q without error.
  * Error: 1/2 (last sum) + 1/4 (Q) + 0.1 (exp) = 0.85 ulp. From 20 on the result is 1.                                  */
-static inline double vv_tanh(double x)
+VV_ON_DEVICE static inline double vv_tanh(double x)
 {
     const double a = fabs(x);
     const double v = a < 11.0 / 16 ? a : 0.0, z = v * v;
@@ -215,7 +220,7 @@ static inline double vv_tanh(double x)
  * u and so g are small. With p + lo from exp, the product is p HI + (p g + lo HI) = large + small terms, and y + rest = 1 - large
  * without error.
  * Error: 1/2 (last sum) + 1/8 (p HI < 1/4) + 0.1 (exp) + 0.1 (small terms) = 0.85 ulp. From 6 on the result is 1.       */
-static inline double vv_erf(double x)
+VV_ON_DEVICE static inline double vv_erf(double x)
 {
     const double a = fabs(x);
     const double v = a < 0.75 ? a : 0.0;

@@ -23,7 +23,7 @@
 
 /* q of exp(r) = 1 + r + r^2 q(r)
  * for -0.3467 <= argument <= 0.3467: wrong by at most 2^-30.8. */
-static inline float vv_expf_q(float x)
+VV_ON_DEVICE static inline float vv_expf_q(float x)
 {
     float p = 0x1.a1250cp-13f;
     p = p * x + 0x1.6d4342p-10f;
@@ -36,7 +36,7 @@ static inline float vv_expf_q(float x)
 
 /* q of exp(r) = 1 + r + r^2 q(r)
  * for -0.3467 <= argument <= 0.3467: wrong by at most 2^-61.6. */
-static inline double vv_exp_q(double x)
+VV_ON_DEVICE static inline double vv_exp_q(double x)
 {
     double p = 0x1.1f73102e57f8bp-29;
     p = p * x + 0x1.af4e000e84be8p-26;
@@ -54,7 +54,7 @@ static inline double vv_exp_q(double x)
 
 /* q of log((1+s)/(1-s)) = 2 s + s z q(z), z = s^2
  * for 0.0 <= argument <= 0.02954: wrong by at most 2^-62.2. */
-static inline double vv_log_q(double x)
+VV_ON_DEVICE static inline double vv_log_q(double x)
 {
     double p = 0x1.0c1cb43280392p-3;
     p = p * x + 0x1.0fbc2e88d2e3p-3;
@@ -69,7 +69,7 @@ static inline double vv_log_q(double x)
 
 /* q of sin(r) = r + r z q(z), z = r^2
  * for 0.0 <= argument <= 0.617: wrong by at most 2^-57.6. */
-static inline double vv_sin_q(double x)
+VV_ON_DEVICE static inline double vv_sin_q(double x)
 {
     double p = -0x1.ab179b6cecc84p-41;
     p = p * x + 0x1.61217eab7b761p-33;
@@ -83,7 +83,7 @@ static inline double vv_sin_q(double x)
 
 /* q of cos(r) = 1 - z/2 + z^2 q(z), z = r^2
  * for 0.0 <= argument <= 0.617: wrong by at most 2^-60.0. */
-static inline double vv_cos_q(double x)
+VV_ON_DEVICE static inline double vv_cos_q(double x)
 {
     double p = 0x1.ab7828a8a66aap-45;
     p = p * x + -0x1.9394b9b76cd6p-37;
@@ -97,7 +97,7 @@ static inline double vv_cos_q(double x)
 
 /* q of tanh(x) = x + x z q(z), z = x^2
  * for 0.0 <= argument <= 0.4727: wrong by at most 2^-57.4. */
-static inline double vv_tanh_q(double x)
+VV_ON_DEVICE static inline double vv_tanh_q(double x)
 {
     double p = -0x1.0e54593160746p-19;
     p = p * x + 0x1.766241ac1abf1p-17;
@@ -117,7 +117,7 @@ static inline double vv_tanh_q(double x)
 
 /* q of erf(x) = x + x q(z), z = x^2
  * for 0.0 <= argument <= 0.5625: wrong by at most 2^-57.7. */
-static inline double vv_erf_q(double x)
+VV_ON_DEVICE static inline double vv_erf_q(double x)
 {
     double p = 0x1.3fda42ac13d26p-34;
     p = p * x + -0x1.48b588d516d45p-30;
@@ -141,7 +141,7 @@ static inline double vv_erf_q(double x)
 
 /* q of R(x) = R(1) + u q(u), u = (x - 1) / (x + 3); 3/4 <= x <= 6; the error is that in exp(-x^2) R(x)
  * for -0.06667 <= argument <= 0.5556: wrong by at most 2^-59.5. */
-static inline double vv_erfc_q(double x)
+VV_ON_DEVICE static inline double vv_erfc_q(double x)
 {
     double p = -0x1.9a9d1b6cfe365p-14;
     p = p * x + 0x1.d4449a601fcc4p-12;

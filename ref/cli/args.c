@@ -124,6 +124,11 @@ int cli_parse(int argc, char **argv, const cli_usage *u, const cli_option *optio
         return 0;
     }
     vvb_init((int)threads);
+    const char *what = vvb_error();
+    if (what) {
+        *status = cli_end(vv_fail(&err, VV_MEMORY, "%s", what), &err);
+        return 0;
+    }
     *args = argv + optind;
     *n = argc - optind;
     return 1;

@@ -38,6 +38,7 @@ START_TEST(by_hand)
         {6, {5, 2, 5, 2, 5, 2}, {1, 1, 1, 1, 1, 1}, {1, 0}}, /* two values */
         {6, {1, 7, 7, 1, 7, 9}, {1, 1, 1, 1, 1, 1}, {1, 1}}, /* both middles 7 */
         {4, {-1, -0.0, 0.0, 3}, {1, 1, 1, 1}, {1, 1}},       /* -0 equals 0 */
+        {4, {-2, -1, 0.0, -0.0}, {1, 1, 1, 1}, {1, 2}},      /* above the lower middle too */
         {3, {-3e38f, -1e-38f, 3e38f}, {9, -1, 1}, {1, 1}},   /* any mask but 0 */
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {

@@ -283,6 +283,7 @@ int main(int argc, char **argv)
     vvt_all_files();
     know("conformance/elementary", &vvt_elementary);
     if (serving) return serve();
+    if (vvt_no_backend()) return VVT_SKIPPED;
     conf_watch_signals();
     if (!conf.list) introduce();
     for (int i = 0; i < n_known; i++) judge(i);

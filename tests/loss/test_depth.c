@@ -124,6 +124,12 @@ START_TEST(flat_label)
     NEAR(r.loss, 1.0);
     ck_assert_int_eq(r.report.flat_labels, 1);
     for (int i = 0; i < 4; i++) ck_assert(fabs((double)r.grad[i]) <= 4 * VV_U);
+    vv_real both_p[8], both_d[8]; /* beside the map of two_by_two: no denominator counts its pixels */
+    for (int i = 0; i < 8; i++) both_p[i] = P[i % 4], both_d[i] = i < 4 ? d[i] : D[i % 4];
+    c = call(2, 2, 2, both_p, both_d);
+    r = depth_ok(&c, 1);
+    NEAR(r.ssi, 1.6);
+    NEAR(r.gm, 2.7);
 }
 END_TEST
 

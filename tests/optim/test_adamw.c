@@ -26,10 +26,19 @@ static double rel_rms(const vv_st_entry *e, const vv_real *got)
     VVT_OK(vv_st_read_f64(torch, e, want, err));
     for (int64_t i = 0; i < e->n; i++) {
         sum += want[i] * want[i];
-        diff += (want[i] - (double)got[i]) * (want[i] - (double)got[i]);
+        diff += (want[i] - (double)vvt_get(got, i)) * (want[i] - (double)vvt_get(got, i));
     }
     free(want);
     return sqrt(diff / sum);
+}
+
+/* an entry of the file into memory of the backend */
+static void load(const vv_st_entry *e, void *to)
+{
+    vv_real *v = calloc((size_t)e->n, sizeof *v);
+    VVT_OK(vv_st_read_real(torch, e, v, err));
+    vvb_upload(to, v, e->n * (int64_t)sizeof *v);
+    free(v);
 }
 
 static void three_params(vv_params *ps)
@@ -38,7 +47,7 @@ static void three_params(vv_params *ps)
         const vv_st_entry *e = entry("p", -1, names[i]);
         ck_assert_ptr_nonnull(e);
         vv_tensor *x = vv_param_new(ps, names[i], e->ndim, e->shape, NULL);
-        VVT_OK(vv_st_read_real(torch, e, x->data, err));
+        load(e, x->data);
         ck_assert_ptr_nonnull(x->grad = vvb_alloc(x->n * (int64_t)sizeof(vv_real)));
     }
 }
@@ -70,7 +79,7 @@ static void load_gradients(vv_params *ps, int k)
     for (int i = 0; i < 3; i++) {
         const vv_st_entry *g = entry("g", k, names[i]);
         ps->at[i]->has_grad = g != NULL;
-        if (g) VVT_OK(vv_st_read_real(torch, g, ps->at[i]->grad, err));
+        if (g) load(g, ps->at[i]->grad);
     }
 }
 
@@ -115,11 +124,11 @@ START_TEST(zero_gradient_still_decays)
     vv_adamw *o;
     set_up(&ps, &o);
     vv_tensor *a = ps.at[0];
-    const vv_real before = ((vv_real *)a->data)[3];
-    memset(a->grad, 0, (size_t)a->n * sizeof(vv_real));
+    const vv_real before = vvt_get(a->data, 3);
+    vvb_zero(a->grad, a->n * (int64_t)sizeof(vv_real));
     a->has_grad = 1;
     VVT_OK(vv_adamw_step(o, 0, NULL, err));
-    ck_assert_double_eq_tol((double)((vv_real *)a->data)[3], (double)before * (1 - 1e-2 * 0.1),
+    ck_assert_double_eq_tol((double)vvt_get(a->data, 3), (double)before * (1 - 1e-2 * 0.1),
                             fabs((double)before) * VV_U * 2);
     ck_assert_int_eq(o->t[1], 0); /* without a gradient nothing happened */
     tear_down(&ps, o);
@@ -136,12 +145,12 @@ START_TEST(small_decay_is_not_rounded_away)
     o->group[0].lr = 1e-5;
     o->group[0].weight_decay = 1e-2;
     double sum = 0, want = 0;
-    for (int64_t i = 0; i < a->n; i++) ((vv_real *)a->data)[i] = (vv_real)(1 + 0.9 * (double)i / (double)a->n);
-    memset(a->grad, 0, (size_t)a->n * sizeof(vv_real));
+    for (int64_t i = 0; i < a->n; i++) vvt_set(a->data, i, (vv_real)(1 + 0.9 * (double)i / (double)a->n));
+    vvb_zero(a->grad, a->n * (int64_t)sizeof(vv_real));
     a->has_grad = 1;
-    for (int64_t i = 0; i < a->n; i++) want += (double)((vv_real *)a->data)[i];
+    for (int64_t i = 0; i < a->n; i++) want += (double)vvt_get(a->data, i);
     VVT_OK(vv_adamw_step(o, 0, NULL, err));
-    for (int64_t i = 0; i < a->n; i++) sum += (double)((vv_real *)a->data)[i];
+    for (int64_t i = 0; i < a->n; i++) sum += (double)vvt_get(a->data, i);
     if (sizeof(vv_real) == 8) ck_assert_double_eq_tol(1 - sum / want, 1e-7, 1e-14);
     else ck_assert_double_eq_tol(1 - sum / want, 1e-7, 3e-8); /* rounding of p itself, averaged over 85 values */
     tear_down(&ps, o);
@@ -155,10 +164,10 @@ START_TEST(not_finite_changes_nothing)
     vv_error e = {0};
     set_up(&ps, &o);
     load_gradients(&ps, 0);
-    ps.at[1]->grad[7] = (vv_real)NAN;
-    const vv_real before = ((vv_real *)ps.at[0]->data)[0];
+    vvt_set(ps.at[1]->grad, 7, (vv_real)NAN);
+    const vv_real before = vvt_get(ps.at[0]->data, 0);
     vvt_expect_error(&e, vv_adamw_step(o, 1, NULL, &e), VV_NONFINITE, "b: ", "not finite", NULL);
-    ck_assert(((vv_real *)ps.at[0]->data)[0] == before);
+    ck_assert(vvt_get(ps.at[0]->data, 0) == before);
     ck_assert_int_eq(o->t[0], 0);
     tear_down(&ps, o);
 }
@@ -186,21 +195,28 @@ END_TEST
 START_TEST(same_bits_on_any_threads)
 {
     enum { N = 50001 };
-    static vv_real p[4][N], m[N], v[N], g[N];
+    static vv_real p[4][N], g[N];
+    vv_real *x[4]; /* p, m, v, g of the backend */
     double sum[4];
+    for (int k = 0; k < 4; k++) ck_assert_ptr_nonnull(x[k] = vvb_alloc((int64_t)sizeof g));
     for (int threads = 1; threads <= 4; threads++) {
         vvb_init(threads);
         for (int i = 0; i < N; i++) {
             p[threads - 1][i] = (vv_real)(i % 97) / 7;
             g[i] = (vv_real)((i * 31) % 113 - 50) / 3;
-            m[i] = v[i] = 0;
         }
+        vvb_upload(x[0], p[threads - 1], (int64_t)sizeof g);
+        vvb_zero(x[1], (int64_t)sizeof g);
+        vvb_zero(x[2], (int64_t)sizeof g);
+        vvb_upload(x[3], g, (int64_t)sizeof g);
         const vvb_adamw_args a = {1e-3, 0.9, 0.999, 1e-8, 1e-2, 0.5, 1};
-        vvb_adamw(p[threads - 1], m, v, g, N, &a);
-        sum[threads - 1] = vvb_sum_squares(g, N);
+        vvb_adamw(x[0], x[1], x[2], x[3], N, &a);
+        vvb_download(p[threads - 1], x[0], (int64_t)sizeof g);
+        sum[threads - 1] = vvb_sum_squares(x[3], N);
         ck_assert_int_eq(memcmp(p[0], p[threads - 1], sizeof p[0]), 0);
         ck_assert(sum[threads - 1] == sum[0]);
     }
+    for (int k = 0; k < 4; k++) vvb_free(x[k], (int64_t)sizeof g);
     vvb_init(0);
 }
 END_TEST

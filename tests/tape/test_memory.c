@@ -63,7 +63,7 @@ START_TEST(stack)
     enum { COUNT = 200 };
     const int64_t before = vvb_get_info()->bytes;
     vv_stack s = {0};
-    unsigned char *p[COUNT], *first = NULL;
+    unsigned char *p[COUNT], *first = NULL, *bytes = malloc(3 << 20);
     int chunks = 0;
     for (int round = 0; round < 3; round++) {
         int64_t used = 0;
@@ -72,13 +72,15 @@ START_TEST(stack)
             p[i] = vv_stack_get(&s, n);
             ck_assert_ptr_nonnull(p[i]);
             ck_assert_uint_eq((uintptr_t)p[i] % VV_ALIGN, 0);
-            memset(p[i], (int)(i % 255) + 1, (size_t)n);
+            memset(bytes, (int)(i % 255) + 1, (size_t)n);
+            vvb_upload(p[i], bytes, n);
             used += (n + 63) / 64 * 64;
         }
         ck_assert_int_eq(s.used, used);
         for (int64_t i = 0; i < COUNT; i++) {
             const int64_t n = i == 150 ? 3 << 20 : i * 500;
-            if (n) ck_assert_int_eq(p[i][0] + p[i][n - 1], 2 * ((int)(i % 255) + 1));
+            vvb_download(bytes, p[i], n);
+            if (n) ck_assert_int_eq(bytes[0] + bytes[n - 1], 2 * ((int)(i % 255) + 1));
         }
         if (round == 0) first = p[0], chunks = s.n;
         ck_assert_ptr_eq(p[0], first); /* filled again from the start, without new memory */
@@ -87,6 +89,7 @@ START_TEST(stack)
         ck_assert_int_eq(s.used, 0);
     }
     ck_assert_int_lt(chunks, 8);
+    free(bytes);
     vv_stack_free(&s);
     ck_assert_int_eq(vvb_get_info()->bytes, before);
 }
