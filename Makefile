@@ -101,7 +101,7 @@ help:
 	@echo "make deps       find or install the libraries needed"
 	@echo "make install    library, headers, command, manual: PREFIX=/usr/local DESTDIR= (make uninstall takes them away)"
 	@echo "make clean      remove build/ and demo/"
-	@echo "variables: REAL=float|double BLAS=openblas|none|accelerate|other ARCH=native| SAN=1 BACKEND=cpu|PATH.a CC=gcc|clang WERROR=1"
+	@echo "variables: REAL=float|double BLAS=openblas|none|accelerate|other ARCH=native| SAN=1 BACKEND=cpu|cuda|PATH.a CC=gcc|clang WERROR=1"
 
 deps:
 	@scripts/install-deps

@@ -120,7 +120,7 @@ lint:
 	@scripts/check-layers
 	@clang-format --dry-run --Werror $(C_FILES)
 	@cppcheck --quiet --error-exitcode=1 --std=c99 --enable=warning,portability --inline-suppr \
-	    --suppressions-list=scripts/cppcheck.txt -Iref -Itests -DVV_CBLAS -DVV_OPENBLAS -j$(JOBS) ref tests
+	    --suppressions-list=scripts/cppcheck.txt -Iref -Itests -DVV_CBLAS -DVV_OPENBLAS -j$(JOBS) -itests/cuda ref tests
 	@echo "lint: clean"
 format:
 	@clang-format -i $(C_FILES)

@@ -93,14 +93,14 @@ const char *vvt_root(const char *name)
     return join(root ? root : ".", name);
 }
 
-vv_real vvt_get(const void *x, int64_t i)
+vv_real vvt_peek(const void *x, int64_t i)
 {
     vv_real v = 0;
     vvb_download(&v, (const vv_real *)x + i, sizeof v);
     return v;
 }
 
-void vvt_set(void *x, int64_t i, vv_real v) { vvb_upload((vv_real *)x + i, &v, sizeof v); }
+void vvt_poke(void *x, int64_t i, vv_real v) { vvb_upload((vv_real *)x + i, &v, sizeof v); }
 
 const char *vvt_write(const char *name, const void *bytes, size_t n)
 {

@@ -28,8 +28,8 @@ const char *vvt_path(const char *name);
 const char *vvt_root(const char *name);
 
 /* One number of the backend's memory, which the host does not read itself. */
-vv_real vvt_get(const void *x, int64_t i);
-void vvt_set(void *x, int64_t i, vv_real v);
+vv_real vvt_peek(const void *x, int64_t i);
+void vvt_poke(void *x, int64_t i, vv_real v);
 
 /* Writes bytes to vvt_path(name) and returns that path. */
 const char *vvt_write(const char *name, const void *bytes, size_t n);

@@ -26,7 +26,7 @@ static double rel_rms(const vv_st_entry *e, const vv_real *got)
     VVT_OK(vv_st_read_f64(torch, e, want, err));
     for (int64_t i = 0; i < e->n; i++) {
         sum += want[i] * want[i];
-        diff += (want[i] - (double)vvt_get(got, i)) * (want[i] - (double)vvt_get(got, i));
+        diff += (want[i] - (double)vvt_peek(got, i)) * (want[i] - (double)vvt_peek(got, i));
     }
     free(want);
     return sqrt(diff / sum);
@@ -124,11 +124,11 @@ START_TEST(zero_gradient_still_decays)
     vv_adamw *o;
     set_up(&ps, &o);
     vv_tensor *a = ps.at[0];
-    const vv_real before = vvt_get(a->data, 3);
+    const vv_real before = vvt_peek(a->data, 3);
     vvb_zero(a->grad, a->n * (int64_t)sizeof(vv_real));
     a->has_grad = 1;
     VVT_OK(vv_adamw_step(o, 0, NULL, err));
-    ck_assert_double_eq_tol((double)vvt_get(a->data, 3), (double)before * (1 - 1e-2 * 0.1),
+    ck_assert_double_eq_tol((double)vvt_peek(a->data, 3), (double)before * (1 - 1e-2 * 0.1),
                             fabs((double)before) * VV_U * 2);
     ck_assert_int_eq(o->t[1], 0); /* without a gradient nothing happened */
     tear_down(&ps, o);
@@ -145,12 +145,12 @@ START_TEST(small_decay_is_not_rounded_away)
     o->group[0].lr = 1e-5;
     o->group[0].weight_decay = 1e-2;
     double sum = 0, want = 0;
-    for (int64_t i = 0; i < a->n; i++) vvt_set(a->data, i, (vv_real)(1 + 0.9 * (double)i / (double)a->n));
+    for (int64_t i = 0; i < a->n; i++) vvt_poke(a->data, i, (vv_real)(1 + 0.9 * (double)i / (double)a->n));
     vvb_zero(a->grad, a->n * (int64_t)sizeof(vv_real));
     a->has_grad = 1;
-    for (int64_t i = 0; i < a->n; i++) want += (double)vvt_get(a->data, i);
+    for (int64_t i = 0; i < a->n; i++) want += (double)vvt_peek(a->data, i);
     VVT_OK(vv_adamw_step(o, 0, NULL, err));
-    for (int64_t i = 0; i < a->n; i++) sum += (double)vvt_get(a->data, i);
+    for (int64_t i = 0; i < a->n; i++) sum += (double)vvt_peek(a->data, i);
     if (sizeof(vv_real) == 8) ck_assert_double_eq_tol(1 - sum / want, 1e-7, 1e-14);
     else ck_assert_double_eq_tol(1 - sum / want, 1e-7, 3e-8); /* rounding of p itself, averaged over 85 values */
     tear_down(&ps, o);
@@ -164,10 +164,10 @@ START_TEST(not_finite_changes_nothing)
     vv_error e = {0};
     set_up(&ps, &o);
     load_gradients(&ps, 0);
-    vvt_set(ps.at[1]->grad, 7, (vv_real)NAN);
-    const vv_real before = vvt_get(ps.at[0]->data, 0);
+    vvt_poke(ps.at[1]->grad, 7, (vv_real)NAN);
+    const vv_real before = vvt_peek(ps.at[0]->data, 0);
     vvt_expect_error(&e, vv_adamw_step(o, 1, NULL, &e), VV_NONFINITE, "b: ", "not finite", NULL);
-    ck_assert(vvt_get(ps.at[0]->data, 0) == before);
+    ck_assert(vvt_peek(ps.at[0]->data, 0) == before);
     ck_assert_int_eq(o->t[0], 0);
     tear_down(&ps, o);
 }

@@ -274,14 +274,14 @@ START_TEST(test_not_finite)
     vv_task_config c = config.stage[3].task[_i];
     vv_step step = {.model = &model, .tape = vv_tape_new(model.params, VV_RECORD)};
     vv_tensor *p = vv_param_find(model.params, "visual.blocks.0.mlp.fc1.weight");
-    const vv_real kept = vvt_get(vv_f(p), 0);
+    const vv_real kept = vvt_peek(vv_f(p), 0);
     c.batch = c.micro_batch = BATCH;
     draw(s, c.task, 0);
-    vvt_set(vv_f(p), 0, (vv_real)NAN);
+    vvt_poke(vv_f(p), 0, (vv_real)NAN);
     VVT_OK(vv_task_batch_make(&b, &c, &model, s, 56, 1, "s", 0, texts, err));
     const vv_status st = vv_task_gradients(&step, &b, &loss, &why);
     vvt_expect_error(&why, st, VV_NONFINITE, word[_i], NULL);
-    vvt_set(vv_f(p), 0, kept);
+    vvt_poke(vv_f(p), 0, kept);
     vv_task_batch_free(&b);
     vv_tape_free(step.tape);
     for (int i = 0; i < BATCH; i++) vv_sample_free(&s[i]);

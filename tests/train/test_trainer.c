@@ -378,11 +378,11 @@ START_TEST(test_gradient_numbers)
             vv_tensor *p = m.params->at[i];
             if (!p->grad) ck_assert_ptr_nonnull(p->grad = vvb_alloc(p->n * (int64_t)sizeof *p->grad));
             for (int64_t e = 0; e < p->n; e++) /* 1 in all; then +2 in every second place; then -1, +1, -1 ... */
-                vvt_set(p->grad, e,
-                        k == 0 ? 1
-                               : vvt_get(p->grad, e) + (vv_real)(k == 1  ? (e % 2 ? 2 : 0)
-                                                                 : e % 2 ? 1
-                                                                         : -1));
+                vvt_poke(p->grad, e,
+                         k == 0 ? 1
+                                : vvt_peek(p->grad, e) + (vv_real)(k == 1  ? (e % 2 ? 2 : 0)
+                                                                   : e % 2 ? 1
+                                                                           : -1));
             p->has_grad = 1;
         }
         VVT_OK(vv_gradients_after(&g, (vv_task)k, err));

@@ -90,7 +90,7 @@ static double norm_of_all(void)
     double squares = 0;
     for (int64_t i = 0; i < model.params->n; i++)
         for (int64_t e = 0; model.params->at[i]->has_grad && e < model.params->at[i]->n; e++)
-            squares += pow((double)vvt_get(model.params->at[i]->grad, e), 2);
+            squares += pow((double)vvt_peek(model.params->at[i]->grad, e), 2);
     return sqrt(squares);
 }
 
@@ -126,7 +126,8 @@ START_TEST(test_by_hand)
         const double lr = rate[vv_part_of(p)], keep = is_vector(p) ? 1 : 1 - lr * 0.5;
         skipped += !p->has_grad;
         for (int64_t k = 0; k < p->n; k++) {
-            const double before = (double)vvt_get(vv_f(p), k), g = p->has_grad ? clip * (double)vvt_get(p->grad, k) : 0;
+            const double before = (double)vvt_peek(vv_f(p), k),
+                         g = p->has_grad ? clip * (double)vvt_peek(p->grad, k) : 0;
             const double want = p->has_grad ? before * keep - lr * g / (fabs(g) + 1e-3) : before;
             /* m and v are rounded: their quotient, at most 1, by 2 u; the result once more; clip is as exact as the norm */
             ck_assert_msg(fabs(got[k] - want) <= 4 * VV_U * (fabs(before) + lr) + 1e-12 * lr,
