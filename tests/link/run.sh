@@ -86,7 +86,8 @@ claim "the command tells the archive's name" version "backend linktest"
 claim "and its device" version "a device of its own"
 golden() { "$T/build/versavit" golden make tower-micro -o "$T/g.safetensors" && "$T/build/versavit" golden check golden/tower-micro "$T/g.safetensors"; }
 refuses "a wrong gelu shows in the golden file, where it is" "in the order of execution: u1/vision/act/visual.blocks.0.mlp.act" golden
-refuses "BACKEND=cuda says what it is" "the CUDA backend is not part of this version" make "$@" BACKEND=cuda build
+refuses "BACKEND=cuda without nvcc" "nvcc was not found on the PATH" make BACKEND=cuda NVCC= build
+refuses "BACKEND=cuda in double" "the CUDA backend computes in float" make REAL=double BACKEND=cuda build
 refuses "BACKEND=missing.a" "BACKEND=missing.a: no such archive" make "$@" BACKEND=missing.a build
 refuses "REAL=half" "REAL=half: expected float or double" make REAL=half build
 refuses "BLAS=mkl" "BLAS=mkl: expected" make BLAS=mkl build
